@@ -1,0 +1,55 @@
+"""A WSGI handler for the agents' door: Django's own, with a short middleware chain and without request signals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.handlers.exception import convert_exception_to_response
+from django.core.handlers.wsgi import WSGIHandler, get_script_name
+from django.db import connections
+from django.urls import set_script_prefix
+from django.utils.module_loading import import_string
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+class AgentHandler(WSGIHandler):
+    """Serves `settings.AGENT_MIDDLEWARE` and the views behind it.
+
+    `request_started` and `request_finished` cost half of a bare view. Of what hangs on them only one thing matters here,
+    giving the database connection back to its pool, and that is done after every request, failed ones included.
+    """
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        self._view_middleware = []
+        self._template_response_middleware = []
+        self._exception_middleware = []
+        handler = convert_exception_to_response(self._get_response)
+        for path in reversed(settings.AGENT_MIDDLEWARE):
+            handler = convert_exception_to_response(import_string(path)(handler))
+        self._middleware_chain = handler
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        set_script_prefix(get_script_name(environ))
+        try:
+            response = self.get_response(self.request_class(environ))
+            if response.streaming:
+                # Its rows may still be read from the database: Django closes up when the server closes the response.
+                response._handler_class = self.__class__
+            start_response(f"{response.status_code} {response.reason_phrase}", list(response.items()))
+            if response.streaming:
+                return response
+            for close in response._resource_closers:
+                close()
+            return [response.content]
+        finally:
+            give_back_connections()
+
+
+def give_back_connections() -> None:
+    """Return this thread's connections to their pools, and drop those that broke."""
+    for connection in connections.all(initialized_only=True):
+        connection.close_if_unusable_or_obsolete()

@@ -1,0 +1,17 @@
+"""When Celery beat sends which task. The schedule is code, so that every installation runs the same one."""
+
+from typing import Any
+
+from celery.schedules import crontab
+
+BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
+
+
+def every(seconds: float, task: str) -> None:
+    """Send `task` every `seconds`; a message that waited longer than that is dropped, as the next one does its work."""
+    BEAT_SCHEDULE[task] = {"task": task, "schedule": seconds, "options": {"expires": max(seconds, 10.0)}}
+
+
+def daily(hour: int, minute: int, task: str) -> None:
+    """Send `task` once a day at this time of UTC."""
+    BEAT_SCHEDULE[task] = {"task": task, "schedule": crontab(hour=str(hour), minute=str(minute))}

@@ -1,0 +1,13 @@
+// Swagger UI over both doors' documents, with a menu to choose between them.
+const root = document.getElementById("api-reference");
+const doors = Object.entries(root.dataset).map(([door, name]) => ({ name, url: `/openapi/${door}.json` }));
+
+window.ui = SwaggerUIBundle({
+  urls: doors,
+  dom_id: "#api-reference",
+  deepLinking: true,
+  persistAuthorization: false,
+  validatorUrl: null,
+  presets: [SwaggerUIBundle.presets.apis, SwaggerUIStandalonePreset],
+  layout: "StandaloneLayout",
+});

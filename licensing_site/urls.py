@@ -1,0 +1,20 @@
+"""Every path of the site. The agents' door comes first: it is asked a thousand times as often as the rest."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from licensing_site import health, reference
+
+urlpatterns = [
+    path("agent/v1/", include("agent_api.urls")),
+    path("vendor/v1/", include("vendor_api.urls")),
+    path("livez", health.livez, name="livez"),
+    path("readyz", health.readyz, name="readyz"),
+    path("openapi/<str:door>.json", reference.openapi_document, name="openapi"),
+    path("docs/", reference.docs_index, name="docs"),
+    path("docs/api/", reference.browse_api, name="docs-api"),
+    path("accounts/", include("licensing_site.accounts")),
+    path("accounts/", include("allauth.urls")),
+    path("dashboard/", include("dashboard.urls")),
+    path("admin/", admin.site.urls),
+]

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class VendorApiConfig(AppConfig):
+    name = "vendor_api"
+    verbose_name = "Vendors' door"
