@@ -1,0 +1,154 @@
+"""Which features hold, with which values, and why."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from licenses.domain.enums import FeatureKind, GrantSource
+from licenses.domain.facts import AccessFacts, AgentFacts, AskedValue, FeatureValue, GrantFacts
+
+_OFF: dict[FeatureKind, FeatureValue] = {
+    FeatureKind.SWITCH: False,
+    FeatureKind.LIMIT: 0,
+    FeatureKind.CHOICE: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveFeature:
+    """A feature as it holds for one caller.
+
+    `until` is the next instant at which grants change it; `narrowed_by` the agent, nearest first, whose
+    subset of features leaves it out (its value is then off: False, 0 or the empty set).
+    """
+
+    kind: FeatureKind
+    value: FeatureValue
+    source: GrantSource
+    until: datetime | None = None
+    narrowed_by: UUID | None = None
+
+    @property
+    def granted(self) -> bool:
+        """Whether there is anything to use: on, above zero, or at least one choice."""
+        return bool(self.value) and (self.kind != FeatureKind.LIMIT or _number(self.value) > 0)
+
+    def allows(self, asked: AskedValue) -> bool:
+        """Whether `asked` is within the grant: `asked <= limit`, member or subset of a choice, on."""
+        if not self.granted:
+            return False
+        if self.kind == FeatureKind.SWITCH:
+            return isinstance(asked, bool)
+        if self.kind == FeatureKind.LIMIT:
+            return _is_number(asked) and _number(asked) <= _number(self.value)
+        choices = self.value if isinstance(self.value, frozenset) else frozenset[str]()
+        if isinstance(asked, str):
+            return asked in choices
+        return isinstance(asked, frozenset) and asked <= choices
+
+
+def effective_features(facts: AccessFacts, at: datetime) -> dict[str, EffectiveFeature]:
+    """Every feature that a grant in force at `at` names, by code.
+
+    A licence's own grant replaces what its plans grant. Plan and add-ons unite: switches by *or*, limits
+    by sum, choices by union. An agent's subset, and that of each of its parents, can only take away.
+    """
+    by_code: dict[str, list[GrantFacts]] = {}
+    for grant in facts.grants:
+        by_code.setdefault(grant.feature, []).append(grant)
+    found: dict[str, EffectiveFeature] = {}
+    for code, grants in by_code.items():
+        feature = _resolve(code, grants, facts.agents, at)
+        if feature is not None:
+            found[code] = feature
+    return found
+
+
+def effective_feature(facts: AccessFacts, code: str, at: datetime) -> EffectiveFeature | None:
+    """One feature of `effective_features`, without the cost of all others; None if nothing grants it."""
+    grants = [grant for grant in facts.grants if grant.feature == code]
+    return _resolve(code, grants, facts.agents, at) if grants else None
+
+
+def grant_starts_at(facts: AccessFacts, code: str, at: datetime) -> datetime | None:
+    """When the next grant of `code` begins after `at`; None if no one is in sight or a subset leaves it out."""
+    if _narrowing(code, facts.agents) is not None:
+        return None
+    return _earliest(grant.starts_at for grant in facts.grants if grant.feature == code and _after(grant.starts_at, at))
+
+
+def _resolve(
+    code: str, grants: Sequence[GrantFacts], agents: Iterable[AgentFacts], at: datetime
+) -> EffectiveFeature | None:
+    in_force: list[GrantFacts] = []
+    waiting: list[datetime] = []
+    override: GrantFacts | None = None
+    override_waiting: list[datetime] = []
+    for grant in grants:
+        if grant.expires_at is not None and grant.expires_at <= at:
+            continue
+        if grant.starts_at is not None and grant.starts_at > at:
+            (override_waiting if grant.source == GrantSource.LICENSE else waiting).append(grant.starts_at)
+        elif grant.source == GrantSource.LICENSE:
+            override = _newer(override, grant)
+        else:
+            in_force.append(grant)
+    if override is not None:
+        # What the plans do meanwhile is hidden behind the override, so their edges change nothing.
+        until = _earliest((override.expires_at, *override_waiting))
+        feature = EffectiveFeature(override.kind, override.value, GrantSource.LICENSE, until)
+    elif in_force:
+        until = _earliest((*(grant.expires_at for grant in in_force), *waiting, *override_waiting))
+        has_add_on = any(grant.source == GrantSource.ADD_ON for grant in in_force)
+        source = GrantSource.ADD_ON if has_add_on else GrantSource.PLAN
+        feature = EffectiveFeature(in_force[0].kind, _united(in_force), source, until)
+    else:
+        return None
+    narrowing = _narrowing(code, agents)
+    if narrowing is None:
+        return feature
+    return EffectiveFeature(feature.kind, _OFF[feature.kind], feature.source, feature.until, narrowing)
+
+
+def _united(grants: Sequence[GrantFacts]) -> FeatureValue:
+    kind = grants[0].kind
+    if len(grants) == 1:
+        return grants[0].value
+    if kind == FeatureKind.SWITCH:
+        return any(grant.value for grant in grants)
+    if kind == FeatureKind.LIMIT:
+        total = sum((Decimal(_number(grant.value)) for grant in grants), Decimal(0))
+        return int(total) if total == total.to_integral_value() else total
+    return frozenset[str]().union(*(grant.value for grant in grants if isinstance(grant.value, frozenset)))
+
+
+def _newer(one: GrantFacts | None, other: GrantFacts) -> GrantFacts:
+    """The override that began later; of two that began together the one that is listed later."""
+    if one is None or one.starts_at is None:
+        return other
+    return one if other.starts_at is None or other.starts_at < one.starts_at else other
+
+
+def _narrowing(code: str, agents: Iterable[AgentFacts]) -> UUID | None:
+    for agent in agents:
+        if agent.features is not None and code not in agent.features:
+            return agent.id
+    return None
+
+
+def _earliest(instants: Iterable[datetime | None]) -> datetime | None:
+    return min((instant for instant in instants if instant is not None), default=None)
+
+
+def _after(instant: datetime | None, at: datetime) -> bool:
+    return instant is not None and instant > at
+
+
+def _is_number(value: AskedValue) -> bool:
+    return isinstance(value, int | Decimal) and not isinstance(value, bool)
+
+
+def _number(value: FeatureValue | AskedValue) -> int | Decimal:
+    return value if isinstance(value, int | Decimal) else 0
