@@ -7,7 +7,7 @@ from collections.abc import Callable
 import redis
 import structlog
 from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -41,15 +41,13 @@ def readyz(request: HttpRequest) -> HttpResponse:
         "errors": [],
         "checks": {name: "ok" if passed else "unreachable" for name, passed in checks.items()},
     }
-    return JsonResponse(
-        problem, status=503, content_type="application/problem+json", headers={"Retry-After": "1"}
-    )
+    return JsonResponse(problem, status=503, content_type="application/problem+json", headers={"Retry-After": "1"})
 
 
 def _passes(name: str, check: Callable[[], object]) -> bool:
     try:
         check()
-    except Exception as error:
+    except (DatabaseError, redis.RedisError) as error:
         log.warning("readiness.failed", store=name, error=type(error).__name__)
         return False
     return True

@@ -32,7 +32,7 @@ BASE_URL = env.str("BASE_URL", default=f"http://127.0.0.1:{os.environ.get('PORT'
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
-# --- secrets ---------------------------------------------------------------------------------------------------------
+# --- secrets --------------------------------------------------------------------------------------------------------
 # The fallbacks are for processes that serve nobody (type checks, `makemigrations --check`): they change at each start.
 SECRET_KEY = sources.secret("SECRET_KEY", key="secret_key", default=get_random_secret_key())
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
@@ -51,7 +51,7 @@ PERMETER_ENCRYPTION_KEYS = sources.secret(
     "PERMETER_ENCRYPTION_KEYS", key="encryption_keys", default="AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 ).split(",")
 
-# --- what runs -------------------------------------------------------------------------------------------------------
+# --- what runs ------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "unfold",
     "unfold.contrib.filters",
@@ -126,7 +126,7 @@ TEMPLATES = [
     },
 ]
 
-# --- stores ----------------------------------------------------------------------------------------------------------
+# --- stores ---------------------------------------------------------------------------------------------------------
 DATABASE_URL = sources.address("DATABASE_URL", key="database_url", default="postgresql://permeter@localhost/permeter")
 REDIS_URL = sources.address("REDIS_URL", key="redis_url", default="redis://localhost:6379/0")
 
@@ -143,7 +143,7 @@ CACHES = {
     }
 }
 
-# --- Celery ----------------------------------------------------------------------------------------------------------
+# --- Celery ---------------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = celery_url(env.str("CELERY_BROKER_URL", default="") or REDIS_URL)
 CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": "celery:", "visibility_timeout": 3600}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -157,7 +157,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = BEAT_SCHEDULE
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
 
-# --- people ----------------------------------------------------------------------------------------------------------
+# --- people ---------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "tenants.User"
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
@@ -198,7 +198,7 @@ if PRODUCTION or env.str("EMAIL_URL", default=""):
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Permeter <noreply@localhost>")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
-# --- doors -----------------------------------------------------------------------------------------------------------
+# --- doors ----------------------------------------------------------------------------------------------------------
 #: One MiB is the most that a body may hold; imports stream and are not read by Django.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 REST_FRAMEWORK = {
@@ -226,14 +226,14 @@ CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "x-req
 CORS_EXPOSE_HEADERS = ["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id", "Idempotency-Replayed"]
 CORS_PREFLIGHT_MAX_AGE = 86400
 
-# --- what Permeter itself asks -----------------------------------------------------------------------------------------
+# --- what Permeter itself asks --------------------------------------------------------------------------------------
 PERMETER_WEB_PROCESSES = env.int("PERMETER_WEB_PROCESSES", default=2)
 PERMETER_ACCEPTANCE_WINDOW = timedelta(days=env.int("PERMETER_ACCEPTANCE_WINDOW_DAYS", default=35))
 PERMETER_FUTURE_TOLERANCE = timedelta(seconds=env.int("PERMETER_FUTURE_TOLERANCE_SECONDS", default=300))
 PERMETER_CLOSE_GRACE = timedelta(seconds=env.int("PERMETER_CLOSE_GRACE_SECONDS", default=3600))
 PERMETER_SNAPSHOT_MAX_AGE = timedelta(seconds=env.int("PERMETER_SNAPSHOT_MAX_AGE_SECONDS", default=60))
 
-# --- pages and files ---------------------------------------------------------------------------------------------------
+# --- pages and files ------------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en-gb"
 USE_I18N = False
 USE_TZ = True
@@ -252,7 +252,7 @@ STORAGES = {
     },
 }
 
-# --- transport ---------------------------------------------------------------------------------------------------------
+# --- transport ------------------------------------------------------------------------------------------------------
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=PRODUCTION)
 SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$"]
 if env.bool("TRUST_FORWARDED_PROTO", default=False):
@@ -264,7 +264,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 
-# --- logging -----------------------------------------------------------------------------------------------------------
+# --- logging --------------------------------------------------------------------------------------------------------
 LOGGING = logging_config(level=env.str("LOG_LEVEL", default="INFO"))
 DJANGO_STRUCTLOG_CELERY_ENABLED = False
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
