@@ -1,0 +1,21 @@
+"""Is it allowed: products, plans, licences, agents, activations, signed licences."""
+
+from licenses.models.agents import Activation, Agent, AgentKey
+from licenses.models.catalogue import Feature, Plan, PlanGrant, Product
+from licenses.models.license import License, LicenseGrant, LicensePlan
+from licenses.models.signing import IssuedToken, SigningKey
+
+__all__ = [
+    "Activation",
+    "Agent",
+    "AgentKey",
+    "Feature",
+    "IssuedToken",
+    "License",
+    "LicenseGrant",
+    "LicensePlan",
+    "Plan",
+    "PlanGrant",
+    "Product",
+    "SigningKey",
+]

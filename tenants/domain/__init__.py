@@ -1,0 +1,1 @@
+"""Enums and pure rules about who may act: no Django, no clock."""
