@@ -1,0 +1,82 @@
+"""Epochs: every change to what a cached snapshot is made of bumps one, and is felt by every process at once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from common.clock import real_clock
+from common.epochs import EpochKey, EpochsUnpublished, publish_epochs
+from common.errors import RevocationPending
+from tenants.models import Epoch
+
+_BUMP = """
+INSERT INTO tenants_epoch (tenant_id, kind, subject_id, version, changed_at)
+SELECT %s, kind, subject_id, 1, %s FROM unnest(%s::text[], %s::uuid[]) AS asked (kind, subject_id)
+ON CONFLICT (tenant_id, kind, subject_id)
+DO UPDATE SET version = tenants_epoch.version + 1, changed_at = excluded.changed_at
+RETURNING kind, subject_id, version
+"""
+
+_READ = """
+SELECT tenant_id, kind, subject_id, version FROM tenants_epoch
+WHERE tenant_id = ANY(%s) AND subject_id = ANY(%s)
+"""
+
+
+def bump_epochs(tenant_id: UUID, *keys: EpochKey) -> None:
+    """Make every snapshot that holds one of `keys` stale, from the moment that this transaction's call returns.
+
+    Called last in the change's own transaction. The new versions go to Valkey after the outermost commit; if
+    Valkey cannot be told, the commit stands, the republisher goes on, and the caller gets RevocationPending.
+    """
+    asked = sorted({(key.kind, key.id) for key in keys})  # one order for everybody: these rows stay locked
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _BUMP, [tenant_id, real_clock().now(), [kind for kind, _ in asked], [subject for _, subject in asked]]
+        )
+        bumped = [(tenant_id, EpochKey(kind, subject), version) for kind, subject, version in cursor.fetchall()]
+    transaction.on_commit(partial(_publish, bumped))
+
+
+def republish(tenant_id: UUID, *keys: EpochKey) -> None:
+    """Tell Valkey of what is committed already: for a call that changes nothing because an earlier one did.
+
+    Raises RevocationPending from the outermost commit while Valkey cannot be told.
+    """
+    versions = read_epochs({tenant_id: keys})[tenant_id]
+    transaction.on_commit(partial(_publish, [(tenant_id, key, version) for key, version in versions.items()]))
+
+
+def read_epochs(wanted: Mapping[UUID, Sequence[EpochKey]]) -> dict[UUID, dict[EpochKey, int]]:
+    """The versions in Postgres of the epochs asked for, by tenant; without a row it is 0."""
+    found = {tenant_id: dict.fromkeys(keys, 0) for tenant_id, keys in wanted.items()}
+    subjects = {key.id for keys in wanted.values() for key in keys}
+    with connection.cursor() as cursor:
+        cursor.execute(_READ, [list(wanted), list(subjects)])
+        for tenant_id, kind, subject_id, version in cursor.fetchall():
+            key = EpochKey(kind, subject_id)
+            if key in found.get(tenant_id, {}):
+                found[tenant_id][key] = version
+    return found
+
+
+def republish_recent(*, now: datetime | None = None, within: timedelta = timedelta(minutes=2)) -> int:
+    """Tell Valkey once more of every epoch that changed lately; returns how many.
+
+    Covers a process that died between its commit and its publishing. Raises EpochsUnpublished.
+    """
+    since = (now or real_clock().now()) - within
+    recent = Epoch.objects.filter(changed_at__gte=since).values_list("tenant_id", "kind", "subject_id", "version")
+    pairs = [(tenant_id, EpochKey(kind, subject), version) for tenant_id, kind, subject, version in recent]
+    publish_epochs(pairs)
+    return len(pairs)
+
+
+def _publish(pairs: Iterable[tuple[UUID, EpochKey, int]]) -> None:
+    try:
+        publish_epochs(pairs)
+    except EpochsUnpublished as error:
+        raise RevocationPending from error
