@@ -13,8 +13,8 @@ from common.quantities import format_quantity
 def canonical_json(value: Any) -> bytes:
     """UTF-8 JSON with sorted keys and no spaces.
 
-    Decimals become strings without trailing zeros, times RFC 3339 in UTC, UUIDs their text, so that equal values give equal bytes.
-    Raises ValueError for NaN and infinities and for lone surrogates, TypeError for what has no JSON form.
+    Decimals become strings without trailing zeros, times RFC 3339 in UTC, UUIDs their text, so that equal values give
+    equal bytes. Raises ValueError for NaN and infinities and for lone surrogates, TypeError for what has no JSON form.
     """
     return json.dumps(
         value,

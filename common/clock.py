@@ -1,7 +1,7 @@
 """What time it is, as an argument.
 
-Rules about time take the time as a parameter; only the outermost layer asks a clock. A test workspace has a clock of its own, which runs
-ahead of real time by an offset. All times are aware and UTC.
+Rules about time take the time as a parameter; only the outermost layer asks a clock. A test workspace has a clock of
+its own, which runs ahead of real time by an offset. All times are aware and UTC.
 """
 
 from dataclasses import dataclass

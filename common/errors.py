@@ -1,4 +1,4 @@
-"""Errors that a caller sees: each is a class with a stable `code`, a status, and what a problem document (RFC 9457) needs."""
+"""Errors that a caller sees: classes with a status, a stable `code` and what a problem document (RFC 9457) needs."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ class FieldError(TypedDict):
     detail: str
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - the word of RFC 9457
     """A refusal with a status and a stable code. Services raise its subclasses; one table turns them into answers.
 
     `extra` holds further members of the problem document, `headers` further fields of the answer.
@@ -69,9 +69,7 @@ class BadRequest(CodedProblem):
     code = "malformed_json"
     title = "Bad Request"
 
-    def __init__(
-        self, code: str = "malformed_json", detail: str = "", **more: Any
-    ) -> None:
+    def __init__(self, code: str = "malformed_json", detail: str = "", **more: Any) -> None:
         """Without a code: the body is not JSON."""
         super().__init__(code, detail, **more)
 
@@ -108,9 +106,7 @@ class NotFound(Problem):
     code = "not_found"
     title = "Not Found"
 
-    def __init__(
-        self, detail: str = "There is no such thing here.", **more: Any
-    ) -> None:
+    def __init__(self, detail: str = "There is no such thing here.", **more: Any) -> None:
         """The sentence is the same for what never was and for what others own."""
         super().__init__(detail, **more)
 
@@ -122,9 +118,7 @@ class MethodNotAllowed(Problem):
     code = "method_not_allowed"
     title = "Method Not Allowed"
 
-    def __init__(
-        self, detail: str = "", *, allowed: Iterable[str] = (), **more: Any
-    ) -> None:
+    def __init__(self, detail: str = "", *, allowed: Iterable[str] = (), **more: Any) -> None:
         """`allowed` becomes the Allow field, which RFC 9110 demands."""
         super().__init__(detail, **more)
         if methods := ", ".join(allowed):
@@ -214,29 +208,27 @@ class Unavailable(Problem):
     code = "store_unreachable"
     title = "Service Unavailable"
 
-    def __init__(
-        self, detail: str = "A store cannot be reached. Nothing was done.", **more: Any
-    ) -> None:
+    def __init__(self, detail: str = "A store cannot be reached. Nothing was done.", **more: Any) -> None:
         """Stores come back within a second more often than not."""
         super().__init__(detail, **more)
         self.headers.setdefault("Retry-After", "1")
 
 
 class OutcomeUnknown(Unavailable):
-    """503: the connection died while committing, and what came of it could not be looked up. Repeat it with `id`."""
+    """503: the connection died in a commit, and what came of it could not be looked up. Repeat with the same id."""
 
     code = "outcome_unknown"
 
     def __init__(
         self,
-        id: str | None = None,
+        retry_id: str | None = None,
         detail: str = "The outcome is unknown. Repeat with the same id.",
         **more: Any,
     ) -> None:
-        """`id` is the one to retry with."""
+        """`retry_id` is the id to repeat the call with; the document names it `id`."""
         super().__init__(detail, **more)
-        if id is not None:
-            self.extra.setdefault("id", id)
+        if retry_id is not None:
+            self.extra.setdefault("id", retry_id)
 
 
 class RevocationPending(Unavailable):

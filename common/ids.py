@@ -38,7 +38,7 @@ class Prefix(StrEnum):
     AGENT_KEY = "agk"
     ACTIVATION = "act"
     SIGNING_KEY = "sgk"
-    TOKEN = "tok"
+    TOKEN = "tok"  # noqa: S105 - a prefix, not a secret
     METER = "mtr"
     QUOTA = "quo"
     PRICE = "pri"
@@ -56,9 +56,9 @@ def new_id() -> UUID:
     return uuid7()
 
 
-def encode_id(prefix: str, id: UUID) -> str:
+def encode_id(prefix: str, value: UUID, /) -> str:
     """The public form of an id, such as `lic_01h455vb4pex5vsknk084sn02q`."""
-    number = id.int
+    number = value.int
     symbols = [ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5)]
     return f"{prefix}_{''.join(symbols)}"
 

@@ -1,4 +1,4 @@
-"""Pages of a list, newest first, by an opaque cursor: no page skips or repeats a row because others came in meanwhile."""
+"""Pages of a list, newest first, by an opaque cursor: rows that come in meanwhile make no page skip or repeat any."""
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -35,15 +35,8 @@ def parse_limit(raw: str | None) -> int:
     """The `limit` of a query string: 1 to 200, 50 if there is none. Raises Invalid on the field `limit`."""
     if raw is None or raw == "":
         return DEFAULT_LIMIT
-    if not (
-        raw.isascii()
-        and raw.isdigit()
-        and len(raw) <= len(str(MAX_LIMIT))
-        and 1 <= int(raw) <= MAX_LIMIT
-    ):
-        raise Invalid.field(
-            "limit", "invalid", f"A limit is a whole number from 1 to {MAX_LIMIT}."
-        )
+    if not (raw.isascii() and raw.isdigit() and len(raw) <= len(str(MAX_LIMIT)) and 1 <= int(raw) <= MAX_LIMIT):
+        raise Invalid.field("limit", "invalid", f"A limit is a whole number from 1 to {MAX_LIMIT}.")
     return int(raw)
 
 
@@ -56,14 +49,14 @@ def paginate(
 ) -> Page[M]:
     """A page of the queryset in the order of (time, id), newest first, after the place that the cursor names.
 
-    The queryset's own order is replaced. An index over (tenant, time, id) serves it. Raises Invalid on the field `cursor`.
+    The queryset's own order is replaced. An index over (tenant, time, id) serves it. Raises Invalid on `cursor`.
     """
     if cursor:
-        at, id = decode_cursor(cursor)
+        at, row_id = decode_cursor(cursor)
         # The first condition alone bounds an index scan; the second settles equal times.
         queryset = queryset.filter(
             Q(**{f"{time_field}__lte": at}),
-            Q(**{f"{time_field}__lt": at}) | Q(id__lt=id),
+            Q(**{f"{time_field}__lt": at}) | Q(id__lt=row_id),
         )
     rows: list[M] = list(queryset.order_by(f"-{time_field}", "-id")[: limit + 1])
     if len(rows) <= limit:
@@ -75,10 +68,10 @@ def paginate(
     )
 
 
-def encode_cursor(at: datetime, id: UUID) -> str:
+def encode_cursor(at: datetime, row_id: UUID) -> str:
     """The place of a row, exact to the microsecond, as 32 characters that are safe in a URL."""
     microseconds = (at - _EPOCH) // _MICROSECOND
-    return _encode(microseconds.to_bytes(_TIME_BYTES, "big", signed=True) + id.bytes)
+    return _encode(microseconds.to_bytes(_TIME_BYTES, "big", signed=True) + row_id.bytes)
 
 
 def decode_cursor(cursor: str) -> tuple[datetime, UUID]:
@@ -86,16 +79,11 @@ def decode_cursor(cursor: str) -> tuple[datetime, UUID]:
     try:
         raw = urlsafe_b64decode(cursor.encode("ascii"))
         if len(raw) == _CURSOR_BYTES and _encode(raw) == cursor:
-            at = (
-                _EPOCH
-                + int.from_bytes(raw[:_TIME_BYTES], "big", signed=True) * _MICROSECOND
-            )
+            at = _EPOCH + int.from_bytes(raw[:_TIME_BYTES], "big", signed=True) * _MICROSECOND
             return at, UUID(bytes=raw[_TIME_BYTES:])
     except (binascii.Error, ValueError, OverflowError):
         pass
-    raise Invalid.field(
-        "cursor", "invalid", "This is no cursor that was handed out here."
-    )
+    raise Invalid.field("cursor", "invalid", "This is no cursor that was handed out here.")
 
 
 def _encode(raw: bytes) -> str:

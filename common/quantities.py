@@ -2,17 +2,24 @@
 
 import re
 from decimal import Context, Decimal, Inexact, InvalidOperation
-from typing import Final
+from typing import Final, TypedDict
 
 MAX_DECIMALS: Final = 12
 MAX_QUANTITY: Final = Decimal(10) ** 18
+
+
+class QuantityFieldOptions(TypedDict):
+    """How a DecimalField holds quantities."""
+
+    max_digits: int
+    decimal_places: int
+
+
 # Room for sums far above any single quantity: 26 digits before the point.
-QUANTITY_FIELD: Final = {"max_digits": 38, "decimal_places": MAX_DECIMALS}
+QUANTITY_FIELD: Final[QuantityFieldOptions] = {"max_digits": 38, "decimal_places": MAX_DECIMALS}
 
 _MAX_LENGTH: Final = 64
-_NUMBER: Final = re.compile(
-    r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?"
-)
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?")
 _ZERO: Final = Decimal(0)
 _STEP: Final = Decimal(1).scaleb(-MAX_DECIMALS)
 _EXACT: Final = Context(prec=38, traps=[Inexact, InvalidOperation])
@@ -31,7 +38,7 @@ class QuantityError(ValueError):
 def parse_quantity(value: str | float | Decimal) -> Decimal:
     """An exact decimal without trailing zeros from what JSON or a form brought.
 
-    Equal numbers give equal results in every notation ("5", 5, 5.0, "5e0"). Raises QuantityError. The sign is not looked at.
+    Equal numbers give equal results in every notation ("5", 5, 5.0, "5e0"). Any sign passes. Raises QuantityError.
     """
     number = _read(value)
     if not number.is_finite():
@@ -43,9 +50,7 @@ def parse_quantity(value: str | float | Decimal) -> Decimal:
     try:
         return _plain(number.quantize(_STEP, context=_EXACT))
     except (Inexact, InvalidOperation):
-        raise QuantityError(
-            "quantity_too_precise", f"A quantity has at most {MAX_DECIMALS} decimals."
-        ) from None
+        raise QuantityError("quantity_too_precise", f"A quantity has at most {MAX_DECIMALS} decimals.") from None
 
 
 def format_quantity(value: Decimal) -> str:
@@ -60,11 +65,7 @@ def _read(value: str | float | Decimal) -> Decimal:
     if isinstance(value, Decimal):
         return value
     # bool is an int to Python, but `true` is no amount to anybody.
-    if (
-        isinstance(value, str)
-        and len(value) <= _MAX_LENGTH
-        and _NUMBER.fullmatch(value)
-    ):
+    if isinstance(value, str) and len(value) <= _MAX_LENGTH and _NUMBER.fullmatch(value):
         return Decimal(value)
     if isinstance(value, int) and not isinstance(value, bool):
         if abs(value) > MAX_QUANTITY:

@@ -28,10 +28,7 @@ def check_text(value: str, *, max_length: int, multiline: bool = False) -> str:
     if not value.isprintable():
         allowed = _LINE_BREAKS if multiline else frozenset()
         for character in value:
-            if (
-                unicodedata.category(character) in _REFUSED_CATEGORIES
-                and character not in allowed
-            ):
+            if unicodedata.category(character) in _REFUSED_CATEGORIES and character not in allowed:
                 raise TextError(
                     "invalid",
                     "Control characters and broken characters are not allowed.",

@@ -1,7 +1,8 @@
 """Licence keys for people: five groups of five symbols, read over a telephone and typed with two fingers.
 
-Crockford's base 32 has no I, L, O and U; what looks like one of its symbols counts as it. The last symbol checks the others (Luhn's formula
-modulo 32), which catches every single wrong symbol and nearly every swap of neighbours before anything is looked up.
+Crockford's base 32 has no I, L, O and U; what looks like one of its symbols counts as it. The last symbol checks the
+others (Luhn's formula modulo 32), which catches every single wrong symbol and nearly every swap of neighbours before
+anything is looked up.
 """
 
 import secrets
@@ -17,9 +18,7 @@ _MAX_INPUT: Final = 128
 _BASE: Final = len(ALPHABET)
 _VALUES: Final = {symbol: value for value, symbol in enumerate(ALPHABET)}
 # What people, word processors and mail programs put between the groups, and what they mistake for a symbol.
-_SEPARATORS: Final = str.maketrans(
-    "", "", " -\t\r\n\u00a0\u2010\u2011\u2012\u2013\u2014\u2212\u202f"
-)
+_SEPARATORS: Final = str.maketrans("", "", " -\t\r\n\u00a0\u2010\u2011\u2012\u2013\u2014\u2212\u202f")
 _LOOK_ALIKES: Final = str.maketrans("OIL", "011")
 
 

@@ -1,7 +1,7 @@
 """Opaque keys for programs: `pm_ak_<id>_<secret><checksum>`, in test workspaces `pm_test_ak_...`.
 
-The id is looked up, the secret is compared as HMAC-SHA256 under a pepper. Kind and checksum let secret scanners recognise a leaked key, and
-let a mistyped one be refused without a look at the database.
+The id is looked up, the secret is compared as HMAC-SHA256 under a pepper. Kind and checksum let secret scanners
+recognise a leaked key, and let a mistyped one be refused without a look at the database.
 """
 
 import hmac
@@ -24,7 +24,7 @@ class KeyKind(StrEnum):
     """Who carries the key."""
 
     AGENT = "ak"
-    SECRET = "sk"
+    SECRET = "sk"  # noqa: S105 - a kind, not a secret
     PUBLISHABLE = "pk"
 
 
@@ -56,9 +56,7 @@ class ParsedKey:
 
 def mint_key(kind: KeyKind, *, test: bool) -> MintedKey:
     """Make a key from the system's randomness, hashed under the current pepper."""
-    parsed = ParsedKey(
-        kind=kind, test=test, key_id=_random(ID_LENGTH), secret=_random(SECRET_LENGTH)
-    )
+    parsed = ParsedKey(kind=kind, test=test, key_id=_random(ID_LENGTH), secret=_random(SECRET_LENGTH))
     body = _body(parsed)
     text = body + _checksum(body)
     digest, pepper_id = digest_key(parsed)
@@ -86,17 +84,16 @@ def parse_key(text: str) -> ParsedKey | None:
 
 
 def digest_key(parsed: ParsedKey) -> tuple[bytes, str]:
-    """What to store for a key, (digest of 32 bytes, pepper id), under the current pepper; also to re-hash after a rotation."""
+    """What to store for a key: (digest of 32 bytes, id of the current pepper). Also to hash anew after a rotation."""
     pepper_id = current_pepper_id()
     return peppered(_message(parsed), pepper_id), pepper_id
 
 
-def verify_key(
-    parsed: ParsedKey, digest: bytes | memoryview | None, pepper_id: str | None
-) -> bool:
+def verify_key(parsed: ParsedKey, digest: bytes | memoryview | None, pepper_id: str | None) -> bool:
     """Whether the key is the one that was stored, in constant time.
 
-    Give None where no key with this id is stored: the same work is done and the answer is no, so that timing does not tell ids that exist.
+    Give None where no key with this id is stored: the same work is done and the answer is no, so that timing does not
+    tell which ids exist.
     """
     known = pepper_id is not None and pepper_id in peppers()
     expected = peppered(

@@ -1,4 +1,7 @@
-"""Encryption at rest of what must be read again: signing keys, webhook secrets, stored answers. Fernet: AES-CBC with HMAC-SHA256."""
+"""Encryption at rest of what must be read again: signing keys, webhook secrets, stored answers.
+
+Fernet: AES-128 in CBC mode with HMAC-SHA256.
+"""
 
 from functools import lru_cache
 

@@ -1,0 +1,234 @@
+"""Bounded, strict decoding of JSON into typed structures: what is refused here never reaches a rule or the database.
+
+Two passes: the first refuses what msgspec lets through (names that occur twice, deep nesting, NUL, broken characters),
+the second decodes into the type. What is no JSON is 400 `malformed_json`; fields that do not hold are 422 `invalid`
+with a path and a stable code each: `unknown_field`, `required`, `wrong_type`, `invalid`.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Final, NoReturn, TypeVar, cast
+
+import msgspec
+
+from common.errors import BadRequest, FieldError, Invalid
+
+MAX_DEPTH: Final = 32
+MAX_ERRORS: Final = 20
+
+_MAX_NAME: Final = 100
+_SURROGATES_OR_NUL: Final = re.compile("[\x00\ud800-\udfff]")
+_LOCATED: Final = re.compile(r"(?s)(?P<message>.*?)(?: - at (?:`(?P<key>key)` in )?`(?P<path>\$[^`]*)`)?")
+_UNKNOWN_FIELD: Final = re.compile(r"(?s)Object contains unknown field `(?P<name>.*)`")
+_MISSING_FIELD: Final = re.compile(r"Object missing required (?:tag )?field `(?P<name>[^`]*)`")
+_WRONG_TYPE: Final = re.compile(r"Expected `(?P<expected>[^`]*)`, got `(?P<got>[^`]*)`")
+_PATH_STEP: Final = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+|\.\.\.)\]")
+_TYPE_WORDS: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "decimal": "decimal"}
+
+T = TypeVar("T")
+Path = tuple[str | int, ...]
+
+
+def decode_json(
+    raw: bytes,
+    *,
+    type: type[T],  # noqa: A002 - it is msgspec's word for it
+    empty_as_object: bool = False,
+) -> T:
+    """The body as `type` (a msgspec Struct, or anything msgspec can decode into). Raises BadRequest and Invalid.
+
+    `empty_as_object` reads an empty body as `{}`, for endpoints whose every field is optional.
+    """
+    if not raw.strip():
+        if not empty_as_object:
+            raise BadRequest("malformed_json", "The body is empty.")
+        raw = b"{}"
+    tree = parse_strictly(raw)
+    try:
+        return cast("T", _decoder(cast("Any", type)).decode(raw))
+    except msgspec.ValidationError as error:
+        raise _explain(error, tree, type) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _malformed() from None
+
+
+def parse_strictly(raw: bytes) -> Any:
+    """The body as plain Python values, refused as `decode_json` refuses it. Its numbers are not exact."""
+    try:
+        text = raw.decode("utf-8")
+        tree = _PARSER.decode(text)
+    except UnicodeDecodeError:
+        raise BadRequest("malformed_json", "The body is not UTF-8.") from None
+    except (ValueError, RecursionError) as error:
+        raise _malformed(error) from None
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deeper_than(tree, MAX_DEPTH):
+        raise BadRequest("malformed_json", f"The body is nested more than {MAX_DEPTH} levels deep.")
+    # A NUL can be written in an escape only, and so can half a character: without escapes there is nothing to look for.
+    if b"\\u" in raw and (errors := [_broken_text(path) for path in _broken_strings(tree)][:MAX_ERRORS]):
+        raise Invalid(errors[0]["detail"], errors=errors)
+    return tree
+
+
+def parse_leniently(raw: bytes) -> Any:
+    """The body as plain Python values, whatever is inside; None if it is not JSON or repeats a name at the top."""
+    try:
+        tree = _LENIENT_PARSER.decode(raw.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return None if isinstance(tree, _Repeated) else tree
+
+
+def field_error(error: msgspec.ValidationError) -> FieldError:
+    """What msgspec's message says, as a field's path, a stable code and a sentence."""
+    path, code, detail = _read_message(error)
+    return {"field": path_text(path), "code": code, "detail": detail}
+
+
+def path_text(path: Path) -> str:
+    """`events.0.meter`; the whole body is the empty text."""
+    return ".".join(str(step)[:_MAX_NAME] for step in path)
+
+
+class _RepeatedNameError(ValueError):
+    pass
+
+
+class _NotANumberError(ValueError):
+    pass
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise _RepeatedNameError(name)
+            seen.add(name)
+    return members
+
+
+class _Repeated(dict[str, Any]):
+    """An object in which a name occurs twice."""
+
+
+def _marked_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    return members if len(members) == len(pairs) else _Repeated(members)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _NotANumberError(name)
+
+
+_PARSER: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
+_LENIENT_PARSER: Final = json.JSONDecoder(object_pairs_hook=_marked_object, parse_constant=_no_constant)
+
+
+@lru_cache(maxsize=256)
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+def _malformed(error: Exception | None = None) -> BadRequest | Invalid:
+    if isinstance(error, _RepeatedNameError):
+        return BadRequest(
+            "malformed_json", f"The name {json.dumps(str(error)[:_MAX_NAME])} occurs twice in one object."
+        )
+    if isinstance(error, json.JSONDecodeError):
+        return BadRequest("malformed_json", f"The body is not JSON: line {error.lineno}, column {error.colno}.")
+    if type(error) is ValueError:
+        # Python reads whole numbers of up to 4,300 digits, as longer ones cost quadratic time.
+        return Invalid.field("", "invalid", "A number is too large.")
+    return BadRequest("malformed_json", "The body is not JSON.")
+
+
+def _is_deeper_than(tree: Any, limit: int) -> bool:
+    level = [tree]
+    for _ in range(limit):
+        containers = [value for value in level if isinstance(value, dict | list)]
+        if not containers:
+            return False
+        level = [child for value in containers for child in (value.values() if isinstance(value, dict) else value)]
+    return any(isinstance(value, dict | list) for value in level)
+
+
+def _broken_strings(tree: Any) -> Iterator[Path]:
+    """Paths of strings with NUL or half a character; a broken name cannot be shown, so it gives its object's path."""
+    waiting: list[tuple[Path, Any]] = [((), tree)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, str):
+            if _SURROGATES_OR_NUL.search(value):
+                yield path
+        elif isinstance(value, list):
+            waiting.extend(((*path, index), child) for index, child in enumerate(value))
+        elif isinstance(value, dict):
+            if any(_SURROGATES_OR_NUL.search(name) for name in value):
+                yield path
+            else:
+                waiting.extend(((*path, name), child) for name, child in value.items())
+
+
+def _broken_text(path: Path) -> FieldError:
+    return {"field": path_text(path), "code": "invalid", "detail": "Text holds neither NUL nor half a character."}
+
+
+def _explain(error: msgspec.ValidationError, tree: Any, kind: Any) -> Invalid:
+    """All unknown fields and the first other fault: msgspec stops at one, so that is taken out and the rest tried."""
+    errors = [field_error(error)]
+    while errors[-1]["code"] == "unknown_field" and len(errors) < MAX_ERRORS and _remove(tree, error):
+        try:
+            _decoder(kind).decode(json.dumps(tree))
+        except msgspec.ValidationError as next_error:
+            error = next_error
+            errors.append(field_error(error))
+        except (msgspec.DecodeError, RecursionError):
+            break
+        else:
+            break
+    return Invalid(f"{errors[0]['field'] or 'body'}: {errors[0]['detail']}", errors=errors)
+
+
+def _remove(tree: Any, error: msgspec.ValidationError) -> bool:
+    """Take the unknown field out of the tree, if its path can be followed."""
+    (*parents, name), _, _ = _read_message(error)
+    place = tree
+    for step in parents:
+        try:
+            place = place[step]
+        except (KeyError, IndexError, TypeError):
+            return False
+    if not isinstance(place, dict) or name not in place:
+        return False
+    del place[name]
+    return True
+
+
+def _read_message(error: msgspec.ValidationError) -> tuple[Path, str, str]:
+    located = _LOCATED.fullmatch(str(error))
+    message, path = (located["message"], _read_path(located["path"] or "$")) if located else (str(error), ())
+    if match := _UNKNOWN_FIELD.fullmatch(message):
+        return (*path, match["name"]), "unknown_field", "This field is not known here."
+    if match := _MISSING_FIELD.fullmatch(message):
+        return (*path, match["name"]), "required", "This field is required."
+    if match := _WRONG_TYPE.fullmatch(message):
+        return path, "wrong_type", f"Expected {_words(match['expected'])}, got {_words(match['got'])}."
+    return path, "invalid", f"{message}."
+
+
+def _read_path(text: str) -> Path:
+    """Steps of `$.events[0].meter`. A key of a map is not told, so it becomes a star."""
+    steps: list[str | int] = []
+    for match in _PATH_STEP.finditer(text):
+        if match["name"] is not None:
+            steps.append(match["name"])
+        else:
+            steps.append("*" if match["index"] == "..." else int(match["index"]))
+    return tuple(steps)
+
+
+def _words(types: str) -> str:
+    return " or ".join(_TYPE_WORDS.get(word, word) for word in types.split(" | "))

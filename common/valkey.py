@@ -1,0 +1,66 @@
+"""The process's one client of Valkey (or Redis): pooled, quick to give up, and aware of which server run it talks to.
+
+A server that was restarted may have lost what it held. Every new connection therefore asks for the run id: who keeps
+things in Valkey that must not go missing compares `current_run_id()` with the one under which they were written, and
+treats another as cold.
+"""
+
+from functools import lru_cache
+from typing import Any, Final
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+CONNECT_TIMEOUT: Final = 0.25
+SOCKET_TIMEOUT: Final = 0.5
+MAX_CONNECTIONS: Final = 128
+
+_RUN_ID: Final = b"run_id:"
+_run_ids: dict[str, str] = {}
+
+
+def valkey() -> redis.Redis:
+    """The client for `settings.REDIS_URL`; answers are bytes. Safe to share between threads.
+
+    A connection that the server has closed is opened anew and the command repeated once; a server that does not answer
+    in time is an error at once, since the callers have PostgreSQL to fall back to.
+    """
+    return _client(settings.REDIS_URL)
+
+
+def current_run_id() -> str:
+    """The run id that the newest connection found. Connects if there was none: redis' ConnectionError, TimeoutError."""
+    url: str = settings.REDIS_URL
+    if url not in _run_ids:
+        _client(url).ping()
+    return _run_ids[url]
+
+
+@lru_cache(maxsize=8)
+def _client(url: str) -> redis.Redis:
+    def introduce(connection: Any) -> None:
+        connection.on_connect()
+        connection.send_command("INFO", "server")
+        _run_ids[url] = _read_run_id(connection.read_response())
+
+    return redis.Redis.from_url(
+        url,
+        protocol=2,
+        socket_connect_timeout=CONNECT_TIMEOUT,
+        socket_timeout=SOCKET_TIMEOUT,
+        socket_keepalive=True,
+        max_connections=MAX_CONNECTIONS,
+        redis_connect_func=introduce,
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+    )
+
+
+def _read_run_id(info: bytes | str) -> str:
+    raw = info.encode() if isinstance(info, str) else info
+    for line in raw.splitlines():
+        if line.startswith(_RUN_ID):
+            return line.removeprefix(_RUN_ID).decode("ascii")
+    message = "the server tells no run id"
+    raise redis.ConnectionError(message)
