@@ -13,6 +13,7 @@ from licenses.domain.entitlements import EffectiveFeature, effective_feature, gr
 from licenses.domain.enums import (
     AgentStatus,
     FeatureKind,
+    LapsePolicy,
     LicenseStatus,
     ReasonCode,
 )
@@ -38,7 +39,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class LicenseDecision:
-    """`code` is the weightiest blocking reason, else `grace_period`, else `valid`."""
+    """`code` is the weightiest blocking reason, else `grace_period`, else `valid`.
+
+    Any other warning stands in `reasons` only.
+    """
 
     valid: bool
     code: ReasonCode
@@ -86,7 +90,8 @@ def decide_license(
     for reason in reasons:
         if reason.blocks:
             return LicenseDecision(False, reason.code, tuple(reasons))
-    return LicenseDecision(True, reasons[0].code, tuple(reasons))
+    in_grace = any(reason.code is ReasonCode.GRACE_PERIOD for reason in reasons)
+    return LicenseDecision(True, ReasonCode.GRACE_PERIOD if in_grace else ReasonCode.VALID, tuple(reasons))
 
 
 def chain_is_revoked(facts: AccessFacts) -> bool:
@@ -233,7 +238,8 @@ def _activation(case: Case) -> Sequence[Reason]:
         " Activate again, and send heartbeats in time."
     )
     extra = {"activation": activation.id, "lapsed_at": activation.expires_at}
-    return (Reason(ReasonCode.ACTIVATION_LAPSED, message, extra=extra),)
+    blocks = case.facts.lapse_policy != LapsePolicy.WARN
+    return (Reason(ReasonCode.ACTIVATION_LAPSED, message, blocks=blocks, extra=extra),)
 
 
 def _grace_period(case: Case) -> Sequence[Reason]:

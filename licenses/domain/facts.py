@@ -10,6 +10,7 @@ from licenses.domain.enums import (
     AgentStatus,
     FeatureKind,
     GrantSource,
+    LapsePolicy,
     LicenseKind,
     LicenseStatus,
     LimitLevel,
@@ -122,6 +123,7 @@ class AccessFacts:
     product_code: str = ""
     plan_code: str = ""
     activation_required: bool = False
+    lapse_policy: LapsePolicy = LapsePolicy.REFUSE
     rate_limits: tuple[RateLimitFacts, ...] = ()
 
     @property
