@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 class AgentHandler(WSGIHandler):
     """Serves `settings.AGENT_MIDDLEWARE` and the views behind it.
 
-    `request_started` and `request_finished` cost half of a bare view. Of what hangs on them only one thing matters here,
-    giving the database connection back to its pool, and that is done after every request, failed ones included.
+    `request_started` and `request_finished` cost half of a bare view. Of what hangs on them only one thing matters
+    here, giving the database connection back to its pool, and that is done after every request, failed ones included.
     """
 
-    def load_middleware(self, is_async: bool = False) -> None:
+    def load_middleware(self, is_async: bool = False) -> None:  # noqa: ARG002 - Django's signature
         self._view_middleware = []
         self._template_response_middleware = []
         self._exception_middleware = []

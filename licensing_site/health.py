@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import redis
 import structlog
@@ -13,7 +14,6 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 log = structlog.get_logger(__name__)
-_client: redis.Redis | None = None
 
 
 @never_cache
@@ -58,11 +58,14 @@ def _postgres() -> None:
         cursor.execute("SELECT 1")
 
 
+@cache
+def _client() -> redis.Redis:
+    """A connection pool of its own, so that a hot path that is out of connections does not look like an outage."""
+    return redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=0.5, socket_timeout=0.5)
+
+
 def _valkey() -> None:
-    global _client  # one small pool a process, apart from the hot path's
-    if _client is None:
-        _client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=0.5, socket_timeout=0.5)
-    _client.ping()
+    _client().ping()
 
 
 CHECKS: dict[str, Callable[[], None]] = {"postgres": _postgres, "valkey": _valkey}
