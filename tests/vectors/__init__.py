@@ -1,0 +1,15 @@
+"""Worked cases from other billing systems and their documentation; each names its source."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+Vector = dict[str, Any]
+
+
+@cache
+def metering_vectors(*kinds: str) -> list[Vector]:
+    """The metering vectors of these kinds, in the file's order."""
+    vectors: list[Vector] = json.loads((Path(__file__).parent / "metering.json").read_text(encoding="utf-8"))
+    return [vector for vector in vectors if vector["kind"] in kinds]
