@@ -45,7 +45,8 @@ def parse_quantity(value: str | float | Decimal) -> Decimal:
         raise QuantityError("quantity_invalid", "A quantity is a finite number.")
     if not number:
         return _ZERO
-    if number.adjusted() > MAX_QUANTITY.adjusted() or abs(number) > MAX_QUANTITY:
+    # Not abs(): it rounds to the 28 digits of the ambient context.
+    if number.adjusted() > MAX_QUANTITY.adjusted() or number.copy_abs() > MAX_QUANTITY:
         raise QuantityError("quantity_out_of_range", "A quantity is at most 10^18.")
     try:
         return _plain(number.quantize(_STEP, context=_EXACT))
