@@ -11,10 +11,11 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 #: Names of values that are never written, and the shapes of our own secrets wherever they turn up.
 SECRET_NAMES = re.compile(
-    r"password|secret|token|authorization|cookie|pepper|api_key|license_key|agent_key", re.IGNORECASE
+    r"(?:^|_)(?:password|secret|token|authorization|cookie|pepper|api_key|license_key|agent_key|secret_key)$",
+    re.IGNORECASE,
 )
 SECRET_SHAPES = re.compile(
-    r"pm_(?:test_)?(?:ak|sk|pk)_[A-Za-z0-9_]+|whsec_[A-Za-z0-9+/=]+|(?:[0-9A-Z]{5}-){4}[0-9A-Z]{5}"
+    r"pm_(?:test_)?(?:ak|sk|pk)_[A-Za-z0-9_]+|whsec_[A-Za-z0-9+/=]+|\b(?:[0-9A-Z]{5}-){4}[0-9A-Z]{5}\b"
 )
 REDACTED = "[redacted]"
 

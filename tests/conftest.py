@@ -1,0 +1,30 @@
+"""What every test can rely on: the real stores, and the fixtures of `stack_fixtures` for real server processes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stores import prepare_environment
+
+stores = prepare_environment()
+
+pytest_plugins = ["tests.stack_fixtures"]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if stores is not None and not session.config.option.collectonly:
+        stores.start()
+
+
+def pytest_unconfigure() -> None:
+    if stores is not None:
+        stores.stop()
+
+
+@pytest.fixture(autouse=True)
+def _empty_valkey(request: pytest.FixtureRequest) -> None:
+    """A test that uses the database begins with an empty Valkey, as it begins with empty tables."""
+    if request.node.get_closest_marker("django_db") is not None:
+        from common.valkey import valkey
+
+        valkey().flushdb()
