@@ -45,12 +45,14 @@ def _client(url: str) -> redis.Redis:
         connection.send_command("INFO", "server")
         _run_ids[url] = _read_run_id(connection.read_response())
 
+    # A Unix socket knows no keep-alive, and its connection class refuses the option.
+    keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
     return redis.Redis.from_url(
         url,
+        **keepalive,
         protocol=2,
         socket_connect_timeout=CONNECT_TIMEOUT,
         socket_timeout=SOCKET_TIMEOUT,
-        socket_keepalive=True,
         max_connections=MAX_CONNECTIONS,
         redis_connect_func=introduce,
         retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),

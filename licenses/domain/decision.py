@@ -5,7 +5,7 @@ scope first (workspace, customer, licence, agent, parents), then what the reques
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from licenses.domain.enums import (
     LicenseStatus,
     ReasonCode,
 )
-from licenses.domain.facts import NO_DETAILS, AccessFacts, ActivationFacts, AskedValue
+from licenses.domain.facts import AccessFacts, ActivationFacts, AskedValue
 from tenants.domain.enums import CustomerStatus, TenantStatus
 
 
@@ -34,7 +34,7 @@ class Reason:
     blocks: bool = True
     retryable: bool = False
     until: datetime | None = None
-    extra: Mapping[str, object] = NO_DETAILS
+    extra: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

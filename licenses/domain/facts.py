@@ -1,6 +1,5 @@
 """What a decision is made from: frozen copies of the rows concerned, without any I/O behind them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -130,7 +129,3 @@ class AccessFacts:
     def agent(self) -> AgentFacts | None:
         """The caller itself."""
         return self.agents[0] if self.agents else None
-
-
-#: Shared, so that a reason without details costs nothing.
-NO_DETAILS: Mapping[str, object] = {}
