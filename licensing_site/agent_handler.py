@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.handlers.exception import convert_exception_to_response
@@ -23,28 +23,35 @@ class AgentHandler(WSGIHandler):
     here, giving the database connection back to its pool, and that is done after every request, failed ones included.
     """
 
+    _view_middleware: list[Callable[..., Any]]
+    _template_response_middleware: list[Callable[..., Any]]
+    _exception_middleware: list[Callable[..., Any]]
+
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: ARG002 - Django's signature
         self._view_middleware = []
         self._template_response_middleware = []
         self._exception_middleware = []
-        handler = convert_exception_to_response(self._get_response)
+        handler = convert_exception_to_response(self._get_response)  # type: ignore[attr-defined] # not in the stubs
         for path in reversed(settings.AGENT_MIDDLEWARE):
             handler = convert_exception_to_response(import_string(path)(handler))
         self._middleware_chain = handler
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(  # type: ignore[override] # the stubs know only Django's own responses
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
         set_script_prefix(get_script_name(environ))
         try:
-            response = self.get_response(self.request_class(environ))
+            response: Any = self.get_response(self.request_class(environ))
             if response.streaming:
                 # Its rows may still be read from the database: Django closes up when the server closes the response.
                 response._handler_class = self.__class__
             start_response(f"{response.status_code} {response.reason_phrase}", list(response.items()))
             if response.streaming:
-                return response
+                stream: Iterable[bytes] = response
+                return stream
             for close in response._resource_closers:
                 close()
-            return [response.content]
+            return [bytes(response.content)]
         finally:
             give_back_connections()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import redis
 import structlog
@@ -31,7 +32,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     if all(checks.values()):
         return JsonResponse({"status": "ok", "checks": dict.fromkeys(checks, "ok")})
     down = ", ".join(name for name, passed in checks.items() if not passed)
-    problem = {
+    problem: dict[str, Any] = {
         "type": "about:blank",
         "title": "Service Unavailable",
         "status": 503,

@@ -40,7 +40,7 @@ class StackOptions:
     port: int = 8000
     web_processes: int = 2
     blocking_threads: int = 6
-    worker_processes: int = 2
+    worker_threads: int = 2
     quickstart: bool = True
 
     @property
@@ -199,7 +199,7 @@ class Supervisor:
             child.stop(within=5)
 
     def _programs(self) -> list[Child]:
-        celery = [sys.executable, "-m", "celery", "--app", "licensing_site"]
+        celery = [sys.executable, "-m", "celery", "--app"]
         commands: dict[str, list[str]] = {
             "web": [
                 *(sys.executable, "-m", "granian", "licensing_site.wsgi:application", "--interface", "wsgi"),
@@ -210,14 +210,15 @@ class Supervisor:
                 *("--backpressure", "1024"),
                 *("--respawn-failed-workers", "--respawn-interval", "0.1"),
                 *("--workers-kill-timeout", "10"),
-                *("--log-level", "warning", "--process-name", "permeter-web"),
+                *("--log-level", "warning"),
             ],
             "worker": [
-                *celery,
-                *("worker", "--concurrency", str(self.options.worker_processes), "--loglevel", "WARNING"),
+                *(*celery, "licensing_site", "worker", "--loglevel", "WARNING"),
+                # The tasks wait for PostgreSQL most of the time: threads of one process take a third of the memory.
+                *("--pool", "threads", "--concurrency", str(self.options.worker_threads)),
                 *("--without-gossip", "--without-mingle", "--without-heartbeat"),
             ],
-            "beat": [*celery, "beat", "--loglevel", "WARNING", "--pidfile="],
+            "beat": [*celery, "licensing_site.beat", "beat", "--loglevel", "WARNING", "--pidfile="],
         }
         logs = self.options.var_dir / "log"
         return [

@@ -5,6 +5,11 @@ from django.urls import include, path
 
 from licensing_site import health, reference
 
+handler400 = "licensing_site.errors.bad_request"
+handler403 = "licensing_site.errors.forbidden"
+handler404 = "licensing_site.errors.not_found"
+handler500 = "licensing_site.errors.server_error"
+
 urlpatterns = [
     path("agent/v1/", include("agent_api.urls")),
     path("vendor/v1/", include("vendor_api.urls")),

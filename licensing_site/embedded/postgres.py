@@ -135,9 +135,9 @@ class EmbeddedPostgres:
         found = self._major_on_disk()
         if found is not None and found != self.major:
             raise EmbeddedError(
-                f"{self.data} holds data of PostgreSQL {found}, and this Permeter brings {self.major}. To take it along: "
-                "start the Permeter that made it and save its database (its URL stands in VAR_DIR/stack.json) with "
-                f"`pg_dump --format=custom --file=permeter.dump`; move {self.data} away; start this Permeter with "
+                f"{self.data} holds data of PostgreSQL {found}, and this Permeter brings {self.major}. To take it "
+                "along: start the Permeter that made it and save its database (its URL stands in VAR_DIR/stack.json) "
+                f"with `pg_dump --format=custom --file=permeter.dump`; move {self.data} away; start this Permeter with "
                 "PERMETER_QUICKSTART=0 and load it with `pg_restore --clean --if-exists`. "
                 f"To start afresh, move {self.var_dir} away."
             )

@@ -1,0 +1,53 @@
+"""What is answered when no view did: problem documents on the API's paths, pages elsewhere."""
+
+from __future__ import annotations
+
+import sys
+
+from django.http import HttpRequest, HttpResponse
+from django.views import defaults
+
+from common.errors import BadRequest, Forbidden, NotFound, Problem
+from common.problems import exception_to_problem, problem_response
+
+API_PREFIXES = ("/agent/", "/vendor/", "/openapi/", "/t/", "/access/")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if not is_api(request):
+        return defaults.bad_request(request, exception)
+    return answer(request, exception_to_problem(exception) or BadRequest("bad_request", "The request cannot be read."))
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if not is_api(request):
+        return defaults.permission_denied(request, exception)
+    return answer(request, Forbidden("forbidden", "This is not allowed."))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if not is_api(request):
+        return defaults.page_not_found(request, exception)
+    return answer(request, NotFound())
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500, or 503 where a store did not answer: that passes, and the caller may try again."""
+    error = sys.exc_info()[1]
+    problem = (exception_to_problem(error) if error is not None else None) or Problem()
+    if is_api(request):
+        return answer(request, problem)
+    page = defaults.server_error(request)
+    if problem.status == 503:
+        page.status_code = problem.status
+        for name, value in problem.headers.items():
+            page.headers[name] = value
+    return page
+
+
+def is_api(request: HttpRequest) -> bool:
+    return request.path_info.startswith(API_PREFIXES)
+
+
+def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
+    return problem_response(problem, getattr(request, "request_id", ""))
