@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from django.conf import settings
 
 from tests.stores import prepare_environment
 
 stores = prepare_environment()
 
 pytest_plugins = ["tests.stack_fixtures"]
+
+
+def pytest_configure() -> None:
+    # Loads the settings: only then does pytest-django, whose turn comes last, set Django up before tests import models.
+    settings.DATABASES  # noqa: B018
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
