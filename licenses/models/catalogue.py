@@ -102,5 +102,3 @@ class PlanGrant(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.feature} = {self.value}"
-
-

@@ -28,7 +28,9 @@ class License(TenantOwned):
     key_digest = models.BinaryField(max_length=32, null=True, editable=False)
     key_pepper_id = models.CharField(max_length=32, blank=True, editable=False)
     key_hint = models.CharField(max_length=8, blank=True, editable=False, help_text="The licence key's last group.")
-    rate_limits = models.JSONField(default=list, blank=True, help_text='Overrides: [{"level", "limit", "window", "burst"}]')
+    rate_limits = models.JSONField(
+        default=list, blank=True, help_text='Overrides: [{"level", "limit", "window", "burst"}]'
+    )
     metadata = models.JSONField(default=dict, blank=True)
     archived_at = models.DateTimeField(null=True, blank=True)
 

@@ -25,9 +25,15 @@ class UsageEvent(models.Model):
     id_prefix = Prefix.EVENT
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
-    customer = models.ForeignKey(Customer, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
-    license = models.ForeignKey(License, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    customer = models.ForeignKey(
+        Customer, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    license = models.ForeignKey(
+        License, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
     agent = models.ForeignKey(
         Agent, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
@@ -69,7 +75,9 @@ class EventId(models.Model):
     """
 
     digest = models.UUIDField(primary_key=True)
-    tenant = models.ForeignKey(Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
     fingerprint = models.UUIDField()
     kind = models.CharField(max_length=8, choices=enum_choices(EventKind))
     occurred_at = models.DateTimeField()
@@ -98,7 +106,9 @@ class LateEntry(TenantOwned):
 
     class Meta:
         verbose_name_plural = "late entries"
-        constraints: ClassVar = [models.UniqueConstraint(fields=["tenant", "event_id", "balance"], name="late_entry_once")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "event_id", "balance"], name="late_entry_once")
+        ]
         indexes: ClassVar = [models.Index(fields=["tenant", "own_balance_id"], name="late_entry_own")]
 
     def __str__(self) -> str:
@@ -112,12 +122,18 @@ class UsageRollup(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
     size = models.CharField(max_length=8, choices=enum_choices(BucketSize))
     bucket_start = models.DateTimeField()
     meter = models.ForeignKey(Meter, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
-    customer = models.ForeignKey(Customer, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
-    license = models.ForeignKey(License, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    customer = models.ForeignKey(
+        Customer, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    license = models.ForeignKey(
+        License, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
     agent = models.ForeignKey(
         Agent, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )

@@ -55,5 +55,3 @@ class RateCardEntry(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.source} x {self.unit_price}"
-
-

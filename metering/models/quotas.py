@@ -56,10 +56,34 @@ class Quota(TenantOwned):
             models.CheckConstraint(
                 name="quota_one_owner",
                 condition=Q(plan__isnull=False, license__isnull=True, customer__isnull=True, agent__isnull=True)
-                | Q(plan__isnull=True, license__isnull=False, customer__isnull=True, agent__isnull=True, scope=Scope.LICENSE)
-                | Q(plan__isnull=True, license__isnull=True, customer__isnull=False, agent__isnull=True, scope=Scope.CUSTOMER)
-                | Q(plan__isnull=True, license__isnull=True, customer__isnull=True, agent__isnull=False, scope=Scope.AGENT)
-                | Q(plan__isnull=True, license__isnull=True, customer__isnull=True, agent__isnull=True, scope=Scope.TENANT),
+                | Q(
+                    plan__isnull=True,
+                    license__isnull=False,
+                    customer__isnull=True,
+                    agent__isnull=True,
+                    scope=Scope.LICENSE,
+                )
+                | Q(
+                    plan__isnull=True,
+                    license__isnull=True,
+                    customer__isnull=False,
+                    agent__isnull=True,
+                    scope=Scope.CUSTOMER,
+                )
+                | Q(
+                    plan__isnull=True,
+                    license__isnull=True,
+                    customer__isnull=True,
+                    agent__isnull=False,
+                    scope=Scope.AGENT,
+                )
+                | Q(
+                    plan__isnull=True,
+                    license__isnull=True,
+                    customer__isnull=True,
+                    agent__isnull=True,
+                    scope=Scope.TENANT,
+                ),
             ),
             models.CheckConstraint(name="quota_limit_not_negative", condition=Q(limit__gte=0)),
             models.CheckConstraint(
@@ -231,7 +255,9 @@ class HoldLine(TenantOwned):
             models.UniqueConstraint(fields=["tenant", "hold", "line", "balance"], name="hold_line_once"),
             models.CheckConstraint(name="hold_line_not_negative", condition=Q(reserved__gte=0)),
         ]
-        indexes: ClassVar = [models.Index(fields=["balance", "expires_at"], name="hold_lines_open", condition=Q(open=True))]
+        indexes: ClassVar = [
+            models.Index(fields=["balance", "expires_at"], name="hold_lines_open", condition=Q(open=True))
+        ]
 
     def __str__(self) -> str:
         return f"{self.reserved} of {self.quantity}"

@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import ClassVar, Self, TypeVar
 from uuid import UUID
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
 
 from common.errors import NotFound
@@ -29,7 +30,7 @@ class TenantQuerySet(models.QuerySet[M]):
         """The row with this id, or `NotFound`; another tenant's row is not found either."""
         try:
             return self.get(pk=id)
-        except self.model.DoesNotExist:
+        except ObjectDoesNotExist:
             raise NotFound(f"No {self.model._meta.verbose_name} has this id.") from None
 
 

@@ -31,7 +31,9 @@ class Tenant(Identified):
     timezone = models.CharField(max_length=64, default="UTC")
     currency = models.CharField(max_length=3, default="USD")
     clock_offset = models.DurationField(null=True, blank=True, help_text="Test workspaces only: ahead of real time.")
-    rate_limits = models.JSONField(default=list, blank=True, help_text='[{"limit", "window", "burst"}], none by default')
+    rate_limits = models.JSONField(
+        default=list, blank=True, help_text='[{"limit", "window", "burst"}], none by default'
+    )
     settings = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -155,5 +157,3 @@ class Customer(TenantOwned):
 
     def __str__(self) -> str:
         return self.name or self.external_id
-
-

@@ -82,7 +82,9 @@ class DeliveryAttempt(TenantOwned):
     objects = TenantQuerySet["DeliveryAttempt"].as_manager()
 
     class Meta:
-        constraints: ClassVar = [models.UniqueConstraint(fields=["tenant", "delivery", "number"], name="attempt_number")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "delivery", "number"], name="attempt_number")
+        ]
 
     def __str__(self) -> str:
         return f"#{self.number}: {self.status_code or self.error}"

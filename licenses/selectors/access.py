@@ -1,0 +1,275 @@
+"""A caller's snapshot: everything that a licence decision needs, with the epochs that it was read under.
+
+The epochs are read first and the data after, so a change in between leaves a snapshot that looks older than it
+is, never one that looks newer. A snapshot is good while none of its epochs is below the current ones.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from common.clock import Clock, tenant_clock
+from common.crypto import KeyKind, ParsedKey, license_key_digests, normalize_license_key, verify_key
+from common.epochs import EpochKey
+from licenses.domain.enums import (
+    AgentStatus,
+    FeatureKind,
+    GrantSource,
+    LapsePolicy,
+    LicenseKind,
+    LicenseStatus,
+    LimitLevel,
+    PlanRole,
+)
+from licenses.domain.facts import (
+    AccessFacts,
+    AgentFacts,
+    CustomerFacts,
+    FeatureValue,
+    GrantFacts,
+    LicenseFacts,
+    RateLimitFacts,
+    TenantFacts,
+)
+from licenses.domain.rate_limits import GateLimit, applicable_limits
+from licenses.models import Agent, AgentKey, License, LicenseGrant, LicensePlan, PlanGrant
+from tenants.domain.enums import CustomerStatus, EpochKind, TenantStatus
+from tenants.models import Tenant
+from tenants.services.epochs import read_epochs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AccessSnapshot:
+    """Who calls, under which licence, with which rights and limits.
+
+    `agent_path` runs from the topmost parent to the agent itself; it is empty where a licence key was shown.
+    `epoch_keys` and `versions` belong together. `clock` is the workspace's.
+    """
+
+    facts: AccessFacts
+    agent_path: tuple[UUID, ...]
+    key_id: UUID | None
+    key_expires_at: datetime | None
+    tenant_slug: str
+    test: bool
+    timezone: ZoneInfo
+    clock: Clock
+    base_plan_id: UUID
+    add_on_plan_ids: tuple[UUID, ...]
+    limits: tuple[GateLimit, ...]
+    epoch_keys: tuple[EpochKey, ...]
+    versions: tuple[int, ...]
+
+    @property
+    def tenant_id(self) -> UUID:
+        return self.facts.tenant.id
+
+    @property
+    def agent_id(self) -> UUID | None:
+        return self.agent_path[-1] if self.agent_path else None
+
+
+def load_by_agent_key(parsed: ParsedKey) -> AccessSnapshot | None:
+    """The snapshot behind an agent's key; None for a key that is unknown or dead, or whose agent is."""
+    row = (
+        AgentKey.objects.filter(key_id=parsed.key_id)
+        .values_list("id", "tenant_id", "digest", "pepper_id", "expires_at", "revoked_at", "agent_id")
+        .first()
+        if parsed.kind is KeyKind.AGENT
+        else None
+    )
+    if row is None:
+        verify_key(parsed, None, None)  # as much work as for a key that is known, so that timing tells nothing
+        return None
+    key_id, tenant_id, digest, pepper_id, expires_at, revoked_at, agent_id = row
+    if not verify_key(parsed, digest, pepper_id) or revoked_at is not None:
+        return None
+    return _load_agent(tenant_id, agent_id, key=key_id, key_expires_at=expires_at)
+
+
+def load_by_license_key(tenant_id: UUID, text: str) -> AccessSnapshot | None:
+    """The snapshot behind a licence key of this tenant; None for an unknown, malformed or foreign one."""
+    normalized = normalize_license_key(text)
+    if normalized is None:
+        return None
+    digests = [digest for _, digest in license_key_digests(normalized)]
+    license_id = (
+        License.objects.for_tenant(tenant_id).filter(key_digest__in=digests).values_list("id", flat=True).first()
+    )
+    return load_license(tenant_id, license_id) if license_id else None
+
+
+def load_license(tenant_id: UUID, license_id: UUID) -> AccessSnapshot | None:
+    """The snapshot of a licence as such, without an agent; None if there is no such licence."""
+    return _load(tenant_id, license_id, path=(), key=None, key_expires_at=None)
+
+
+def load_agent(tenant_id: UUID, agent_id: UUID) -> AccessSnapshot | None:
+    """The snapshot of an agent on whose behalf the vendor acts; revoked agents included."""
+    return _load_agent(tenant_id, agent_id, key=None, key_expires_at=None)
+
+
+def _load_agent(
+    tenant_id: UUID, agent_id: UUID, *, key: UUID | None, key_expires_at: datetime | None
+) -> AccessSnapshot | None:
+    row = Agent.objects.for_tenant(tenant_id).filter(id=agent_id).values_list("license_id", "path").first()
+    if row is None:
+        return None
+    return _load(tenant_id, row[0], path=tuple(row[1]), key=key, key_expires_at=key_expires_at)
+
+
+def _load(
+    tenant_id: UUID, license_id: UUID, *, path: tuple[UUID, ...], key: UUID | None, key_expires_at: datetime | None
+) -> AccessSnapshot | None:
+    customer_id = License.objects.for_tenant(tenant_id).filter(id=license_id).values_list("customer_id", flat=True)
+    while (customer := customer_id.first()) is not None:
+        epoch_keys = (
+            EpochKey(EpochKind.TENANT, tenant_id),
+            EpochKey(EpochKind.CUSTOMER, customer),
+            EpochKey(EpochKind.LICENSE, license_id),
+            *(EpochKey(EpochKind.AGENT, agent_id) for agent_id in path),
+            *([EpochKey(EpochKind.KEY, key)] if key else []),
+        )
+        versions = read_epochs({tenant_id: epoch_keys})[tenant_id]
+        license = License.objects.for_tenant(tenant_id).select_related("customer", "tenant").get(id=license_id)
+        if license.customer_id == customer:
+            return _assemble(
+                license, path, key, key_expires_at, epoch_keys, tuple(versions[each] for each in epoch_keys)
+            )
+    return None
+
+
+def _assemble(
+    license: License,
+    path: tuple[UUID, ...],
+    key: UUID | None,
+    key_expires_at: datetime | None,
+    epoch_keys: tuple[EpochKey, ...],
+    versions: tuple[int, ...],
+) -> AccessSnapshot | None:
+    if key is not None and AgentKey.objects.filter(id=key, revoked_at__isnull=False).exists():
+        return None
+    agents = {agent.id: agent for agent in Agent.objects.for_tenant(license.tenant_id).filter(id__in=path)}
+    chain = [agents[agent_id] for agent_id in reversed(path)]
+    if key is not None and any(agent.status == AgentStatus.REVOKED or agent.archived_at for agent in chain):
+        return None
+    carried = list(
+        LicensePlan.objects.for_tenant(license.tenant_id)
+        .filter(license=license)
+        .select_related("plan__product")
+        .order_by("created_at", "id")
+    )
+    base = next(each.plan for each in carried if each.role == PlanRole.BASE)
+    add_ons = [each.plan for each in carried if each.role == PlanRole.ADD_ON]
+    limits = {level: _limits_at(level, license.rate_limits, base.rate_limits) for level in LimitLevel}
+    tenant: Tenant = license.tenant
+    facts = AccessFacts(
+        tenant=TenantFacts(id=tenant.id, status=TenantStatus(tenant.status)),
+        customer=CustomerFacts(
+            id=license.customer_id,
+            status=CustomerStatus(license.customer.status),
+            external_id=license.customer.external_id,
+        ),
+        license=LicenseFacts(
+            id=license.id,
+            status=LicenseStatus(license.status),
+            starts_at=license.starts_at,
+            expires_at=license.expires_at,
+            grace=timedelta(days=base.grace_days),
+            kind=LicenseKind(license.kind),
+        ),
+        agents=tuple(_agent_facts(agent, limits[LimitLevel.AGENT]) for agent in chain),
+        grants=_grants(license, base.id, [plan.id for plan in add_ons]),
+        product_code=base.product.code,
+        plan_code=base.code,
+        activation_required=base.activation_required,
+        lapse_policy=LapsePolicy(base.lapse_policy),
+        rate_limits=(
+            *limits[LimitLevel.LICENSE],
+            *_limits(LimitLevel.CUSTOMER, license.customer.rate_limits),
+            *_limits(LimitLevel.TENANT, tenant.rate_limits),
+        ),
+    )
+    return AccessSnapshot(
+        facts=facts,
+        agent_path=path,
+        key_id=key,
+        key_expires_at=key_expires_at,
+        tenant_slug=tenant.slug,
+        test=tenant.mode == "test",
+        timezone=ZoneInfo(tenant.timezone),
+        clock=tenant_clock(tenant.clock_offset or timedelta(0)),
+        base_plan_id=base.id,
+        add_on_plan_ids=tuple(plan.id for plan in add_ons),
+        limits=applicable_limits(facts),
+        epoch_keys=epoch_keys,
+        versions=versions,
+    )
+
+
+def _agent_facts(agent: Agent, default_limits: tuple[RateLimitFacts, ...]) -> AgentFacts:
+    return AgentFacts(
+        id=agent.id,
+        name=agent.name,
+        status=AgentStatus(agent.status),
+        expires_at=agent.expires_at,
+        parent_id=agent.parent_id,
+        features=None if agent.features is None else frozenset(agent.features),
+        rate_limits=_limits(LimitLevel.AGENT, agent.rate_limits) or default_limits,
+    )
+
+
+def _grants(license: License, base_plan_id: UUID, add_on_plan_ids: Sequence[UUID]) -> tuple[GrantFacts, ...]:
+    of_plans = (
+        PlanGrant.objects.for_tenant(license.tenant_id)
+        .filter(plan_id__in=[base_plan_id, *add_on_plan_ids])
+        .select_related("feature")
+        .order_by("id")
+    )
+    of_license = (
+        LicenseGrant.objects.for_tenant(license.tenant_id)
+        .filter(license=license)
+        .select_related("feature")
+        .order_by("id")
+    )
+    grants = [
+        GrantFacts(
+            feature=grant.feature.code,
+            kind=FeatureKind(grant.feature.kind),
+            value=_value(grant.value),
+            source=GrantSource.PLAN if grant.plan_id == base_plan_id else GrantSource.ADD_ON,
+        )
+        for grant in of_plans
+    ]
+    grants += [
+        GrantFacts(
+            feature=own.feature.code,
+            kind=FeatureKind(own.feature.kind),
+            value=_value(own.value),
+            source=GrantSource.LICENSE,
+            starts_at=own.starts_at,
+            expires_at=own.expires_at,
+        )
+        for own in of_license
+    ]
+    return tuple(grants)
+
+
+def _value(stored: Any) -> FeatureValue:
+    value: FeatureValue = frozenset(stored) if isinstance(stored, list) else stored
+    return value
+
+
+def _limits_at(
+    level: LimitLevel, own: list[dict[str, Any]], of_plan: list[dict[str, Any]]
+) -> tuple[RateLimitFacts, ...]:
+    """The limits of a level: the licence's own where it has any, else its plan's."""
+    mine = [entry for entry in own if entry.get("level") == level]
+    return _limits(level, mine or [entry for entry in of_plan if entry.get("level") == level])
+
+
+def _limits(level: LimitLevel, entries: list[dict[str, Any]]) -> tuple[RateLimitFacts, ...]:
+    return tuple(RateLimitFacts(level, entry["limit"], entry["window"], entry.get("burst")) for entry in entries)

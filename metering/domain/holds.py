@@ -1,0 +1,78 @@
+"""What settling a hold comes to: which held line a settled one belongs to, what is given back, what a cap leaves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from metering.domain.numbers import EXACT, ZERO
+from metering.domain.terms import MeterTerms
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLine:
+    """A usage line of a hold: what it reserved at first, and what has been settled of it so far."""
+
+    meter_code: str
+    quantity: Decimal
+    settled: Decimal = ZERO
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SettledLine:
+    """What was really used of a meter; without dimensions it takes those of the held line."""
+
+    meter: MeterTerms
+    quantity: Decimal
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+
+
+def match_lines(held: Sequence[HeldLine], asked: Sequence[SettledLine]) -> list[int | None]:
+    """For each settled line its held one: same meter, and same dimensions unless it names none; None: never held."""
+    return [
+        next(
+            (
+                place
+                for place, each in enumerate(held)
+                if each.meter_code == line.meter.code and (not line.dimensions or line.dimensions == each.dimensions)
+            ),
+            None,
+        )
+        for line in asked
+    ]
+
+
+def excess(held: Sequence[HeldLine], asked: Sequence[SettledLine], places: Sequence[int | None]) -> Decimal:
+    """How much more than held is asked, over all lines; what was never held is all excess."""
+    return EXACT.subtract(total(asked), sum(cap(held, asked, places), ZERO))
+
+
+def cap(held: Sequence[HeldLine], asked: Sequence[SettledLine], places: Sequence[int | None]) -> list[Decimal]:
+    """The asked quantities, cut to what each held line has left; 0 for what was never held."""
+    left = [EXACT.subtract(line.quantity, line.settled) for line in held]
+    counted: list[Decimal] = []
+    for line, place in zip(asked, places, strict=True):
+        if place is None:
+            counted.append(ZERO)
+            continue
+        quantity = min(line.quantity, max(left[place], ZERO))
+        left[place] = EXACT.subtract(left[place], quantity)
+        counted.append(quantity)
+    return counted
+
+
+def to_release(place: int, reserved: Decimal, asked: Sequence[SettledLine], places: Sequence[int | None]) -> Decimal:
+    """What a part's settlement gives back of one held line: as much as it counted, at most what is reserved."""
+    counted = ZERO
+    for line, of_place in zip(asked, places, strict=True):
+        if of_place == place:
+            counted = EXACT.add(counted, line.quantity)
+    return min(reserved, counted)
+
+
+def total(asked: Sequence[SettledLine]) -> Decimal:
+    """All quantities together."""
+    amount = ZERO
+    for line in asked:
+        amount = EXACT.add(amount, line.quantity)
+    return amount

@@ -1,0 +1,258 @@
+"""The ledger's decision: which requests of a batch are granted, and what they do to balances. Pure, greedy, in order.
+
+Facts (usage, settlements) are always counted. Asks (consume, hold) are granted only if every quota at every level
+has room for all of their lines: `used + held + asked <= limit`. An id that is known already changes nothing.
+"""
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID
+
+from metering.domain.enums import EventKind, QuotaMode
+from metering.domain.numbers import EXACT, ZERO
+from metering.domain.terms import Caller, MeterTerms, QuotaTerms
+
+HUNDRED = Decimal(100)
+EXCEEDED_MARK = 0
+"""Stands among the fired thresholds for `quota.exceeded`; no threshold is 0 per cent."""
+
+
+class Verdict(StrEnum):
+    """What became of a request."""
+
+    DONE = "done"
+    REPLAYED = "replayed"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+
+
+@dataclass(slots=True)
+class BalanceState:
+    """A balance under lock, as the batch leaves it. `closed` ones take no more events."""
+
+    id: UUID
+    used: Decimal
+    held: Decimal
+    closed: bool
+    fired: set[int]
+    period_end: datetime | None = None
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a line counts for one quota: the balance of its own period, or, if that is closed, the open one."""
+
+    quota: QuotaTerms
+    own: UUID
+    open: UUID
+
+
+@dataclass(slots=True)
+class Line:
+    """One quantity of one meter. `quantity` is what counts: for a count meter 1."""
+
+    meter: MeterTerms
+    quantity: Decimal
+    dimensions: Mapping[str, str]
+    occurred_at: datetime
+    event_id: UUID
+    targets: Sequence[Target] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownId:
+    """What the register knows of an id."""
+
+    fingerprint: UUID
+    kind: str
+    occurred_at: datetime
+    occurred_given: bool
+    event_ids: tuple[UUID, ...]
+    hold_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A quota without room for what was asked, as it stood."""
+
+    quota: QuotaTerms
+    used: Decimal
+    held: Decimal
+    asked: Decimal
+    resets_at: datetime | None
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One id with its lines, and, once decided, its verdict.
+
+    `releases` is what a settlement gives back, by balance; `occurred_given` whether the caller named the time:
+    a retry that does not is the same payload whenever it comes. `only_replay` marks one that may repeat what was
+    done and do nothing new, such as the settlement of a hold that is settled.
+    """
+
+    caller: Caller
+    kind: EventKind
+    id: str
+    digest: UUID
+    fingerprint: UUID
+    lines: Sequence[Line]
+    at: datetime
+    occurred_given: bool = False
+    hold_id: UUID | None = None
+    releases: Mapping[UUID, Decimal] = field(default_factory=dict)
+    only_replay: bool = False
+    verdict: Verdict | None = None
+    refusals: tuple[Refusal, ...] = ()
+    known: KnownId | None = None
+
+    @property
+    def event_ids(self) -> tuple[UUID, ...]:
+        """The events that this request makes; a hold makes none."""
+        return () if self.kind is EventKind.HOLD else tuple(line.event_id for line in self.lines)
+
+    @property
+    def occurred_at(self) -> datetime:
+        """The time that the register keeps: of the first line, or of the request."""
+        return self.lines[0].occurred_at if self.lines else self.at
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """An event that counts in another period than its own."""
+
+    event_id: UUID
+    occurred_at: datetime
+    own: UUID
+    counted_in: UUID
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A threshold (in per cent, or `EXCEEDED_MARK`) that a balance reached for the first time in its period."""
+
+    request: Request
+    quota: QuotaTerms
+    balance_id: UUID
+    threshold: int
+    used: Decimal
+
+
+@dataclass(slots=True)
+class Decision:
+    """What is to be written: requests in the order they came, late entries, thresholds crossed."""
+
+    accepted: list[Request] = field(default_factory=list)
+    late: list[Late] = field(default_factory=list)
+    crossings: list[Crossing] = field(default_factory=list)
+
+
+def decide(
+    balances: Mapping[UUID, BalanceState], requests: Sequence[Request], known: MutableMapping[UUID, KnownId]
+) -> Decision:
+    """Decide all requests in order; balances, requests and `known` are left as the batch leaves them.
+
+    A request that is not accepted has changed nothing. A known id is found before quotas are looked at, so that
+    exhaustion never refuses a retry.
+    """
+    decision = Decision()
+    for request in requests:
+        seen = known.get(request.digest)
+        if seen is not None:
+            request.known = seen
+            request.verdict = _verdict_of_known(request, seen)
+            continue
+        if request.only_replay:
+            request.verdict = Verdict.CONFLICT
+            continue
+        if request.kind in (EventKind.CONSUME, EventKind.HOLD):
+            request.refusals = _refusals(balances, request)
+            if request.refusals:
+                request.verdict = Verdict.REFUSED
+                continue
+        _apply(balances, request, decision)
+        request.verdict = Verdict.DONE
+        decision.accepted.append(request)
+        known[request.digest] = KnownId(
+            fingerprint=request.fingerprint,
+            kind=request.kind,
+            occurred_at=request.occurred_at,
+            occurred_given=request.occurred_given,
+            event_ids=request.event_ids,
+            hold_id=request.hold_id,
+        )
+    return decision
+
+
+def _verdict_of_known(request: Request, seen: KnownId) -> Verdict:
+    if not _same(request, seen):
+        return Verdict.CONFLICT
+    # These very event ids were made for this request: an earlier attempt was committed and its answer lost.
+    mine = request.hold_id == seen.hold_id if request.kind is EventKind.HOLD else request.event_ids == seen.event_ids
+    return Verdict.DONE if mine else Verdict.REPLAYED
+
+
+def _same(request: Request, seen: KnownId) -> bool:
+    if request.kind != seen.kind or request.fingerprint != seen.fingerprint:
+        return False
+    return not request.occurred_given or request.occurred_at == seen.occurred_at
+
+
+def _refusals(balances: Mapping[UUID, BalanceState], request: Request) -> tuple[Refusal, ...]:
+    asked: dict[UUID, Decimal] = {}
+    quotas: dict[UUID, QuotaTerms] = {}
+    for line in request.lines:
+        for target in line.targets:
+            if target.quota.blocks_above is not None:
+                asked[target.own] = EXACT.add(asked.get(target.own, ZERO), line.quantity)
+                quotas[target.own] = target.quota
+    refusals = []
+    for balance_id, quantity in asked.items():
+        balance, quota = balances[balance_id], quotas[balance_id]
+        most = quota.blocks_above
+        if most is not None and EXACT.add(EXACT.add(balance.used, balance.held), quantity) > most:
+            refusals.append(Refusal(quota, balance.used, balance.held, quantity, balance.period_end))
+    return tuple(refusals)
+
+
+def _apply(balances: Mapping[UUID, BalanceState], request: Request, decision: Decision) -> None:
+    for balance_id, quantity in request.releases.items():
+        balance = balances[balance_id]
+        balance.held = EXACT.subtract(balance.held, quantity)
+        balance.changed = True
+    for line in request.lines:
+        for target in line.targets:
+            balance = balances[target.own]
+            if request.kind is EventKind.HOLD:
+                balance.held = EXACT.add(balance.held, line.quantity)
+                balance.changed = True
+                continue
+            if balance.closed:
+                balance = balances[target.open]
+                decision.late.append(Late(line.event_id, line.occurred_at, target.own, balance.id, line.quantity))
+            balance.used = EXACT.add(balance.used, line.quantity)
+            balance.changed = True
+            _cross(balance, target.quota, request, decision)
+
+
+def _cross(balance: BalanceState, quota: QuotaTerms, request: Request, decision: Decision) -> None:
+    percent = EXACT.multiply(balance.used, HUNDRED)
+    for threshold in quota.thresholds:
+        if (
+            threshold not in balance.fired
+            and balance.used > 0
+            and percent >= EXACT.multiply(quota.limit, Decimal(threshold))
+        ):
+            balance.fired.add(threshold)
+            decision.crossings.append(Crossing(request, quota, balance.id, threshold, balance.used))
+    if EXCEEDED_MARK in balance.fired:
+        return
+    full = balance.used >= quota.limit if quota.mode is QuotaMode.HARD else balance.used > quota.limit
+    if full and balance.used > 0:
+        balance.fired.add(EXCEEDED_MARK)
+        decision.crossings.append(Crossing(request, quota, balance.id, EXCEEDED_MARK, balance.used))

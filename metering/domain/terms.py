@@ -1,0 +1,81 @@
+"""What usage is held against: frozen copies of meters and quotas, and of who uses them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from metering.domain.enums import Aggregation, Anchor, Period, QuotaMode, Scope
+from metering.domain.periods import Window, period_window
+from metering.domain.quota_keys import balance_id
+
+
+@dataclass(frozen=True, slots=True)
+class MeterTerms:
+    """A meter as the ledger needs it; `dimensions` are the names that events may carry."""
+
+    id: UUID
+    code: str
+    aggregation: Aggregation
+    dimensions: tuple[str, ...] = ()
+    event_types: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaTerms:
+    """A quota as it holds for one subject. Equal keys and subjects share their balances."""
+
+    id: UUID
+    key: UUID
+    scope: Scope
+    subject_id: UUID
+    meter_id: UUID
+    meter_code: str
+    mode: QuotaMode
+    limit: Decimal
+    period: Period
+    ceiling: Decimal | None = None
+    filter: Mapping[str, str] = field(default_factory=dict)
+    anchor: Anchor = Anchor.CALENDAR
+    anchored_at: datetime | None = None
+    thresholds: tuple[int, ...] = ()
+    plan_id: UUID | None = None
+
+    @property
+    def blocks_above(self) -> Decimal | None:
+        """The most that may be used and held; None for a soft quota without a ceiling."""
+        return self.limit if self.mode is QuotaMode.HARD else self.ceiling
+
+    def window(self, at: datetime, timezone: ZoneInfo) -> Window:
+        """The period that `at` lies in."""
+        return period_window(self.period, at=at, timezone=timezone, anchor=self.anchor, anchored_at=self.anchored_at)
+
+    def balance_id(self, window: Window) -> UUID:
+        """The balance that counts this quota in that period."""
+        return balance_id(self.key, self.subject_id, window.start)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Caller:
+    """Who uses: an agent under a licence, or the licence itself, with all that its usage is held against.
+
+    `quotas` come in the order agent, parents, licence, customer, tenant, then by meter. `epochs` are the versions
+    that were read before everything else here was: the ledger checks them again under its lock.
+    """
+
+    tenant_id: UUID
+    customer_id: UUID
+    license_id: UUID
+    agent_id: UUID | None
+    agent_path: tuple[UUID, ...]
+    timezone: ZoneInfo
+    meters: Mapping[str, MeterTerms]
+    quotas: tuple[QuotaTerms, ...]
+    epochs: tuple[tuple[str, UUID, int], ...]
+    quotas_of: Mapping[UUID, tuple[QuotaTerms, ...]] = field(default_factory=dict)
+
+    def meter_of_type(self, event_type: str) -> MeterTerms | None:
+        """The meter that takes CloudEvents of this type."""
+        return next((meter for meter in self.meters.values() if event_type in meter.event_types), None)

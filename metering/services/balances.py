@@ -1,0 +1,118 @@
+"""Balances are made before they are needed, in a short transaction of their own, and begin with what was before.
+
+A quota that is new, or applies again after a pause, counts what its period has already seen. That is safe without
+a lock: whoever made the quota apply held the configuration lock, so every event in flight that did not know it had
+been committed, and every later event needs this balance to exist first.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from psycopg.types.json import Jsonb
+
+from metering.domain.enums import Scope
+from metering.domain.periods import Window
+from metering.domain.terms import Caller, QuotaTerms
+from metering.services.array_literals import moments, numbers, uuids
+
+_INSERT = """
+INSERT INTO metering_balance (id, tenant_id, quota_key, scope, subject_id, meter_id, plan_id, customer_id, license_id,
+    filter, period, period_start, period_end, used, held, carried, thresholds_fired, created_at, updated_at)
+SELECT id, %s, quota_key, scope, subject_id, meter_id, plan_id, customer_id, license_id,
+    filter, period, period_start, period_end, used, 0, 0, '{}', clock_timestamp(), clock_timestamp()
+FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[],
+            %s::jsonb[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::numeric[])
+    AS made (id, quota_key, scope, subject_id, meter_id, plan_id, customer_id, license_id,
+             filter, period, period_start, period_end, used)
+ORDER BY id
+ON CONFLICT DO NOTHING
+"""
+
+_COUNTED = """
+SELECT coalesce((
+    SELECT sum(event.quantity) FROM metering_usageevent AS event
+    WHERE event.tenant_id = %(tenant)s AND event.meter_id = %(meter)s
+      AND event.occurred_at >= %(start)s AND event.occurred_at < coalesce(%(end)s, 'infinity')
+      AND event.dimensions @> %(filter)s AND {subject}
+      AND NOT EXISTS (SELECT FROM metering_lateentry AS late
+                      WHERE late.tenant_id = %(tenant)s AND late.own_balance_id = %(id)s AND late.event_id = event.id)
+), 0) + coalesce((
+    SELECT sum(late.quantity) FROM metering_lateentry AS late
+    WHERE late.tenant_id = %(tenant)s AND late.balance_id = %(id)s
+), 0)
+"""
+
+_SUBJECT = {
+    Scope.AGENT: "event.license_id = %(license)s AND event.agent_path @> ARRAY[%(subject)s]::uuid[]",
+    Scope.LICENSE: "event.license_id = %(subject)s",
+    Scope.CUSTOMER: "event.customer_id = %(subject)s",
+    Scope.TENANT: "true",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceSpec:
+    """A balance that may have to be made: a quota, its period, and for whom."""
+
+    caller: Caller
+    quota: QuotaTerms
+    window: Window
+
+    @property
+    def license_id(self) -> UUID | None:
+        """Set where the subject is a licence or an agent below one."""
+        return self.caller.license_id if self.quota.scope in (Scope.AGENT, Scope.LICENSE) else None
+
+    @property
+    def customer_id(self) -> UUID | None:
+        return None if self.quota.scope is Scope.TENANT else self.caller.customer_id
+
+
+def ensure_balances(specs: Mapping[UUID, BalanceSpec]) -> None:
+    """Make the balances of these ids that do not exist yet; those that do stay as they are."""
+    by_tenant: dict[UUID, list[tuple[UUID, BalanceSpec]]] = {}
+    for id, spec in sorted(specs.items()):
+        by_tenant.setdefault(spec.caller.tenant_id, []).append((id, spec))
+    with transaction.atomic(), connection.cursor() as cursor:
+        for tenant_id, made in by_tenant.items():
+            used = [counted(id, spec) for id, spec in made]
+            rows = [spec for _, spec in made]
+            cursor.execute(_INSERT, [tenant_id, uuids(id for id, _ in made), *_columns(rows), numbers(used)])
+
+
+def counted(id: UUID, spec: BalanceSpec) -> Decimal:
+    """What the events of this balance's period come to: those that belong here less those counted elsewhere."""
+    parameters: dict[str, Any] = {
+        "id": id,
+        "tenant": spec.caller.tenant_id,
+        "meter": spec.quota.meter_id,
+        "start": spec.window.start,
+        "end": spec.window.end,
+        "filter": Jsonb(dict(spec.quota.filter)),
+        "subject": spec.quota.subject_id,
+        "license": spec.caller.license_id,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNTED.format(subject=_SUBJECT[spec.quota.scope]), parameters)
+        total: Decimal = cursor.fetchone()[0]
+    return total
+
+
+def _columns(rows: Sequence[BalanceSpec]) -> list[Any]:
+    return [
+        uuids(row.quota.key for row in rows),
+        [str(row.quota.scope) for row in rows],
+        uuids(row.quota.subject_id for row in rows),
+        uuids(row.quota.meter_id for row in rows),
+        uuids(row.quota.plan_id for row in rows),
+        uuids(row.customer_id for row in rows),
+        uuids(row.license_id for row in rows),
+        [Jsonb(dict(row.quota.filter)) for row in rows],
+        [str(row.quota.period) for row in rows],
+        moments(row.window.start for row in rows),
+        moments(row.window.end for row in rows),
+    ]

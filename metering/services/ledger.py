@@ -1,0 +1,191 @@
+"""The ledger: the one way in for every event and hold, of one caller or of many.
+
+A batch is one transaction: take the configuration lock shared and read the epochs again, lock the balances, give
+back what expired holds reserve, read which ids exist, decide in Python, write ids, events, balances and notices.
+Locks are taken in one order everywhere: configuration, balances, hold lines, ids.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from psycopg.errors import CheckViolation
+
+from common.errors import OutcomeUnknown, Unavailable
+from metering.domain.ledger import BalanceState, Decision, Request, decide
+from metering.domain.terms import Caller
+from metering.services import ledger_sql
+from metering.services.balances import counted, ensure_balances
+from metering.services.ledger_notices import notices
+from metering.services.partitions import ensure_partition_for
+from metering.services.targets import Targets
+from tenants.services.outbox import emit_events
+
+log = structlog.get_logger(__name__)
+
+_ATTEMPTS = 12
+_RECONNECT_FOR = 2.0
+_RECONNECT_EVERY = 0.1
+
+#: Runs inside the transaction, with the accepted requests, before the ids are written: holds do their own tables here.
+Companion = Callable[[Sequence[Request]], None]
+
+
+class StaleCallers(Exception):
+    """Something that these callers' snapshots hold has changed: load them anew, decide again, and post again."""
+
+    def __init__(self, callers: Sequence[Caller]) -> None:
+        super().__init__(f"{len(callers)} stale")
+        self.callers = tuple(callers)
+
+
+class _Quicker(Exception):
+    """Somebody registered one of the batch's ids first; done again, the batch sees it."""
+
+
+class _Missing(Exception):
+    """Some balances do not exist yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What a batch came to: its requests with their verdicts, and every balance that it locked, as it left them."""
+
+    requests: Sequence[Request]
+    balances: Mapping[UUID, BalanceState]
+
+
+def post(
+    requests: Sequence[Request],
+    *,
+    companion: Companion | None = None,
+    extra_balances: Iterable[UUID] = (),
+    before: Callable[[], None] | None = None,
+) -> Posted:
+    """Decide and count a batch; when this returns it is durable.
+
+    Requests of one batch are decided in order, each all or nothing. A batch is repeated with the same ids and event
+    ids when a connection dies, so an event counts once also where the answer to a commit was lost.
+    `before` runs under the balances' locks and `extra_balances` joins balances to them: for settling holds.
+    Raises StaleCallers, Unavailable (nothing was done), OutcomeUnknown (it died while committing and could not be
+    looked up in time).
+    """
+    targets = Targets()
+    for request in requests:
+        for line in request.lines:
+            line.targets = targets.of(request.caller, line.meter.id, line.dimensions, line.occurred_at, request.at)
+    work = _Work(requests, targets, companion, tuple(extra_balances), before)
+    give_up_at: float | None = None
+    in_doubt = False
+    for _ in range(_ATTEMPTS * 4):
+        try:
+            return work.attempt()
+        except (_Missing, _Quicker):
+            continue
+        except IntegrityError as error:
+            if not isinstance(error.__cause__, CheckViolation) or "partition" not in str(error):
+                raise
+            for occurred_at in {line.occurred_at for request in requests for line in request.lines}:
+                ensure_partition_for(occurred_at)
+        except (OperationalError, InterfaceError) as error:
+            in_doubt = in_doubt or work.committing
+            if connection.in_atomic_block:
+                raise
+            connection.close()
+            now = time.monotonic()
+            give_up_at = give_up_at or now + _RECONNECT_FOR
+            log.warning("ledger.connection_lost", error=type(error).__name__, in_doubt=in_doubt)
+            if now >= give_up_at:
+                if in_doubt:
+                    raise OutcomeUnknown(requests[0].id if len(requests) == 1 else None) from error
+                raise Unavailable from error
+            time.sleep(_RECONNECT_EVERY)
+    raise Unavailable("The batch could not be placed among too many others. Nothing was done.")
+
+
+class _Work:
+    """A batch on its way; `committing` says whether the last attempt died while it was being committed."""
+
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        targets: Targets,
+        companion: Companion | None,
+        extra_balances: tuple[UUID, ...],
+        before: Callable[[], None] | None,
+    ) -> None:
+        self.requests = requests
+        self.targets = targets
+        self.companion = companion
+        self.before = before
+        self.extra_balances = extra_balances
+        self.committing = False
+        self.tenant_ids = list({request.caller.tenant_id for request in requests})
+
+    def attempt(self) -> Posted:
+        self.committing = False
+        missing: set[UUID] = set()
+        try:
+            with transaction.atomic():
+                posted = self._run(missing)
+                self.committing = True
+        except _Missing:
+            ensure_balances({id: self.targets.specs[id] for id in missing})
+            raise
+        self.committing = False
+        return posted
+
+    def _run(self, missing: set[UUID]) -> Posted:
+        ledger_sql.lock_configuration_shared(self.tenant_ids)
+        self._check_epochs()
+        wanted = [*self.targets.specs, *(id for id in self.extra_balances if id not in self.targets.specs)]
+        balances, detached = ledger_sql.lock_balances(self.tenant_ids, wanted)
+        missing.update(self.targets.specs.keys() - balances.keys())
+        if missing:
+            raise _Missing
+        self._resume(balances, detached)
+        ledger_sql.sweep_expired_lines(balances, self.targets.at_of)
+        if self.before is not None:
+            self.before()
+        known = ledger_sql.read_ids(self.tenant_ids, [request.digest for request in self.requests])
+        decision = decide(balances, self.requests, known)
+        self._write(decision, balances)
+        return Posted(self.requests, balances)
+
+    def _check_epochs(self) -> None:
+        callers = {id(request.caller): request.caller for request in self.requests}.values()
+        subjects = {subject_id for caller in callers for _, subject_id, _ in caller.epochs}
+        current = ledger_sql.current_epochs(self.tenant_ids, subjects)
+        stale = [
+            caller
+            for caller in callers
+            if any(current.get((kind, subject_id), 0) > version for kind, subject_id, version in caller.epochs)
+        ]
+        if stale:
+            raise StaleCallers(stale)
+
+    def _resume(self, balances: Mapping[UUID, BalanceState], detached: set[UUID]) -> None:
+        """A quota that had stopped applying applies again: its balance takes up what was not counted meanwhile."""
+        for id in detached & self.targets.specs.keys():
+            balance = balances[id]
+            if not balance.closed:
+                balance.used = counted(id, self.targets.specs[id])
+            balance.changed = True
+
+    def _write(self, decision: Decision, balances: Mapping[UUID, BalanceState]) -> None:
+        accepted = decision.accepted
+        if self.companion is not None:
+            self.companion(accepted)
+        if accepted:
+            if not ledger_sql.insert_ids(accepted):
+                raise _Quicker
+            ledger_sql.insert_events(accepted)
+        ledger_sql.update_balances(balances.values())
+        if decision.late:
+            tenant_of = {line.event_id: request.caller.tenant_id for request in accepted for line in request.lines}
+            ledger_sql.insert_late_entries(decision, tenant_of)
+        if decision.crossings or decision.late:
+            emit_events(notices(decision, self.targets.specs))
