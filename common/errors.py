@@ -16,7 +16,7 @@ class FieldError(TypedDict):
     detail: str
 
 
-class Problem(Exception):  # noqa: N818 - the word of RFC 9457
+class Problem(Exception):
     """A refusal with a status and a stable code. Services raise its subclasses; one table turns them into answers.
 
     `extra` holds further members of the problem document, `headers` further fields of the answer.

@@ -22,7 +22,7 @@ T = TypeVar("T")
 def read_json(
     request: HttpRequest,
     *,
-    type: type[T],  # noqa: A002 - as in decode_json
+    type: type[T],
     empty_as_object: bool = False,
     max_bytes: int = MAX_BODY,
 ) -> T:

@@ -31,7 +31,7 @@ class DecodedItems(Generic[T]):
 def decode_items(
     raw: bytes,
     *,
-    type: type[T],  # noqa: A002 - as in decode_json
+    type: type[T],
     field: str | None,
     max_items: int = MAX_ITEMS,
 ) -> DecodedItems[T]:

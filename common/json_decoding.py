@@ -25,6 +25,7 @@ _UNKNOWN_FIELD: Final = re.compile(r"(?s)Object contains unknown field `(?P<name
 _MISSING_FIELD: Final = re.compile(r"Object missing required (?:tag )?field `(?P<name>[^`]*)`")
 _WRONG_TYPE: Final = re.compile(r"Expected `(?P<expected>[^`]*)`, got `(?P<got>[^`]*)`")
 _PATH_STEP: Final = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+|\.\.\.)\]")
+_CONTAINERS: Final = frozenset({dict, list})
 _TYPE_WORDS: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "decimal": "decimal"}
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ Path = tuple[str | int, ...]
 def decode_json(
     raw: bytes,
     *,
-    type: type[T],  # noqa: A002 - it is msgspec's word for it
+    type: type[T],
     empty_as_object: bool = False,
 ) -> T:
     """The body as `type` (a msgspec Struct, or anything msgspec can decode into). Raises BadRequest and Invalid.
@@ -146,13 +147,15 @@ def _malformed(error: Exception | None = None) -> BadRequest | Invalid:
 
 
 def _is_deeper_than(tree: Any, limit: int) -> bool:
-    level = [tree]
+    # Level by level, not by recursion. Exact types: the parser makes no others, and a batch has thousands of values.
+    level = [tree] if type(tree) in _CONTAINERS else []
     for _ in range(limit):
-        containers = [value for value in level if isinstance(value, dict | list)]
-        if not containers:
-            return False
-        level = [child for value in containers for child in (value.values() if isinstance(value, dict) else value)]
-    return any(isinstance(value, dict | list) for value in level)
+        inner: list[Any] = []
+        for container in level:
+            children = container.values() if type(container) is dict else container
+            inner += [child for child in children if type(child) in _CONTAINERS]
+        level = inner
+    return bool(level)
 
 
 def _broken_strings(tree: Any) -> Iterator[Path]:
