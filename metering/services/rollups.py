@@ -1,0 +1,154 @@
+"""Events rolled up into buckets of a quarter of an hour and of a UTC day, each event once.
+
+The watermark is a transaction id: events below the oldest running transaction are all there, so none that commits
+late is skipped. A run reads the events since the last one and adds them to their buckets in the transaction that
+moves the watermark; killed anywhere, it has happened or it has not.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+
+from common.clock import real_clock
+from metering.services.cursors import cursor_name, ensure_cursor, horizon, lock_cursor, move_cursor, read_cursor
+
+WORK = "rollup"
+#: Roughly how many events one transaction adds; a backlog is worked off in steps of this size.
+CHUNK = 250_000
+
+# The planner has no statistics on a young partition; without them it would read all of it for a few new events.
+_BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '64MB'"
+
+_CHUNK_ENDS = """
+SELECT max(xid) + 1
+FROM (SELECT xid, div(sum(events) OVER (ORDER BY xid) - events, %(chunk)s) AS part
+      FROM (SELECT xid, count(*) AS events FROM metering_usageevent
+            WHERE xid >= %(start)s AND xid < %(end)s GROUP BY xid) AS of_transaction) AS parted
+GROUP BY part ORDER BY 1
+"""
+
+# The id begins with the bucket's time, so that new buckets lie together in the index; the rest is a digest of what
+# the bucket is for. Dimensions are grouped by text: equal numbers of jsonb may be written differently.
+BUCKETS = """
+quarters AS MATERIALIZED (
+    SELECT tenant_id, date_bin('15 minutes', occurred_at, 'epoch'::timestamptz) AS bucket_start, meter_id,
+           customer_id, license_id, agent_id, dimensions::text AS dimensions,
+           sum(quantity) AS total, count(*) AS events
+    FROM metering_usageevent WHERE {which}
+    GROUP BY 1, 2, 3, 4, 5, 6, 7
+), sized AS (
+    SELECT 'quarter' AS size, quarters.* FROM quarters
+    UNION ALL
+    SELECT 'day', tenant_id, date_bin('1 day', bucket_start, 'epoch'::timestamptz), meter_id,
+           customer_id, license_id, agent_id, dimensions, sum(total), sum(events)
+    FROM quarters GROUP BY 2, 3, 4, 5, 6, 7, 8
+), buckets AS (
+    SELECT (lpad(to_hex(greatest(extract(epoch FROM bucket_start), 0)::bigint), 12, '0')
+            || left(encode(sha256(convert_to(concat_ws('|', tenant_id, size, extract(epoch FROM bucket_start)::bigint,
+                meter_id, customer_id, license_id, coalesce(agent_id::text, ''), dimensions), 'UTF8')), 'hex'), 20)
+           )::uuid AS id, sized.*
+    FROM sized
+)
+"""
+
+_INSERT = """
+WITH {buckets}
+INSERT INTO metering_usagerollup (id, tenant_id, size, bucket_start, meter_id, customer_id, license_id, agent_id,
+                                  dimensions, total, events)
+SELECT id, tenant_id, size, bucket_start, meter_id, customer_id, license_id, agent_id, dimensions::jsonb, total, events
+FROM buckets
+ON CONFLICT (id) DO UPDATE SET total = metering_usagerollup.total + excluded.total,
+                               events = metering_usagerollup.events + excluded.events
+"""
+_ADD = _INSERT.format(buckets=BUCKETS.format(which="xid >= %(start)s AND xid < %(end)s"))
+_ADD_ALL = _INSERT.format(buckets=BUCKETS.format(which="true"))
+
+_LAG = """
+SELECT min(event.recorded_at - coalesce(tenant.clock_offset, '0'))
+FROM metering_usageevent AS event JOIN tenants_tenant AS tenant ON tenant.id = event.tenant_id
+WHERE event.xid >= %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RollUp:
+    """What a run did: everything below `watermark` is in the buckets; `busy` if another worker was at it."""
+
+    watermark: int
+    chunks: int = 0
+    busy: bool = False
+
+
+def roll_up_usage(*, now: datetime | None = None, chunk: int = CHUNK) -> RollUp:
+    """Add the events since the last run to their buckets. Cost follows new events, not history."""
+    now = now or real_clock().now()
+    name = cursor_name(WORK)
+    ensure_cursor(name)
+    with transaction.atomic():
+        position = lock_cursor(name)
+        if position is None:
+            return RollUp(0, busy=True)
+        end = horizon()
+        if (position.generation > 1 and position.moved_at is None) or position.watermark > end:
+            _start_anew(name, now)
+            return RollUp(end, chunks=1)
+        ends = [*_chunk_ends(position.watermark, end, chunk), end]
+    chunks = 0
+    for chunk_end in ends:
+        with transaction.atomic():
+            position = lock_cursor(name)
+            if position is None:
+                return RollUp(0, chunks, busy=True)
+            if position.watermark < chunk_end:
+                _add(position.watermark, chunk_end)
+                chunks += 1
+            move_cursor(name, chunk_end, now)
+    return RollUp(end, chunks)
+
+
+def rollup_lag(now: datetime | None = None) -> timedelta:
+    """How long the oldest event that is in no bucket yet has been waiting; 0 if all are.
+
+    Grows while workers are away, or while a long transaction of anybody holds the watermark back.
+    """
+    now = now or real_clock().now()
+    position = read_cursor(cursor_name(WORK))
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_BY_INDEX)
+        cursor.execute(_LAG, [position.watermark if position else 0])
+        oldest: datetime | None = cursor.fetchone()[0]
+    return max(now - oldest, timedelta(0)) if oldest else timedelta(0)
+
+
+def _chunk_ends(start: int, end: int, chunk: int) -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(_BY_INDEX)
+        cursor.execute(_CHUNK_ENDS, {"start": start, "end": end, "chunk": chunk})
+        return [number for (number,) in cursor.fetchall()]
+
+
+def _add(start: int, end: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_BY_INDEX)
+        cursor.execute(_ADD, {"start": start, "end": end})
+
+
+def _start_anew(name: str, now: datetime) -> None:
+    """Begin a generation: add all events up once more, and move them below every id to come.
+
+    Restored events carry ids of another cluster, and would be met again when this one's ids get there. While the
+    table is locked nobody has written without committing, and whoever waits to write has an id from `start` on.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE metering_usageevent IN SHARE ROW EXCLUSIVE MODE")
+        start = horizon()
+        cursor.execute("DELETE FROM metering_usagerollup")
+        cursor.execute(_ADD_ALL)
+        cursor.execute("UPDATE metering_usageevent SET xid = 0 WHERE xid >= %s", [start])
+        cursor.execute(
+            "DELETE FROM metering_rollupcursor WHERE starts_with(name, %s) AND name <> %s", [f"{WORK}:", name]
+        )
+        cursor.execute(
+            "UPDATE metering_rollupcursor SET watermark = %s, rolled_up_at = %s WHERE name = %s", [start, now, name]
+        )
