@@ -6,6 +6,7 @@ import sys
 
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
+from django_ratelimit.exceptions import Ratelimited
 
 from common.errors import BadRequest, Forbidden, NotFound, Problem
 from common.problems import exception_to_problem, problem_response
@@ -20,9 +21,19 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, Ratelimited):
+        return too_many(request)
     if not is_api(request):
         return defaults.permission_denied(request, exception)
     return answer(request, Forbidden("forbidden", "This is not allowed."))
+
+
+def too_many(request: HttpRequest) -> HttpResponse:
+    """429 for a log-in page that one address asked too often; its limits are counted by the minute."""
+    page = defaults.permission_denied(request, Ratelimited(), template_name="429.html")
+    page.status_code = 429
+    page.headers["Retry-After"] = "60"
+    return page
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -1,9 +1,13 @@
 """Every path of the site. The agents' door comes first: it is asked a thousand times as often as the rest."""
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
 from licensing_site import health, reference
+
+# Operators log in where everybody does, so that limits, second factors and the log of attempts hold for them as well.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 handler400 = "licensing_site.errors.bad_request"
 handler403 = "licensing_site.errors.forbidden"

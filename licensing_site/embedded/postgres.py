@@ -181,12 +181,11 @@ class EmbeddedPostgres:
     def _end_predecessor(self) -> None:
         """Deal with a `postmaster.pid`: end a server that outlived its stack, forget one that is long gone."""
         pid_file = self.data / "postmaster.pid"
-        try:
-            pid = int(pid_file.read_text().split("\n", 1)[0])
-        except (OSError, ValueError):
-            pid_file.unlink(missing_ok=True)  # cut short, so nobody's
-            return
-        if is_alive(pid) and self._is_our_server(pid):
+        pid = _read_pid(pid_file)
+        if pid is None and pid_file.exists():
+            time.sleep(1)  # either cut short, or a server is just writing it
+            pid = _read_pid(pid_file)
+        if pid is not None and is_alive(pid) and self._is_our_server(pid):
             self.notes.append(f"ending the PostgreSQL server {pid} that an earlier start left behind")
             if not wait_until_dead(pid, within=3):
                 with contextlib.suppress(ProcessLookupError):
@@ -234,3 +233,11 @@ class EmbeddedPostgres:
         with psycopg.connect(self.url_of("postgres"), autocommit=True) as connection:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+
+
+def _read_pid(pid_file: Path) -> int | None:
+    """The process id on the first line; None where there is none."""
+    try:
+        return int(pid_file.read_text().split("\n", 1)[0])
+    except (OSError, ValueError):
+        return None
