@@ -36,7 +36,7 @@ _COUNTED = """
 SELECT coalesce((
     SELECT sum(event.quantity) FROM metering_usageevent AS event
     WHERE event.tenant_id = %(tenant)s AND event.meter_id = %(meter)s
-      AND event.occurred_at >= %(start)s AND event.occurred_at < coalesce(%(end)s, 'infinity')
+      AND event.occurred_at >= %(start)s AND event.occurred_at < coalesce(%(end)s::timestamptz, 'infinity')
       AND event.dimensions @> %(filter)s AND {subject}
       AND NOT EXISTS (SELECT FROM metering_lateentry AS late
                       WHERE late.tenant_id = %(tenant)s AND late.own_balance_id = %(id)s AND late.event_id = event.id)
