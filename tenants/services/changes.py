@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from django.db import IntegrityError, models
 from msgspec import UNSET
 
 from common.errors import Conflict
+from common.quantities import format_quantity
 
 #: `{field: [before, after]}`, as audit entries hold it.
 Changes = dict[str, list[Any]]
@@ -36,6 +38,8 @@ def plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, timedelta):
         return value.total_seconds()
+    if isinstance(value, Decimal):
+        return format_quantity(value)
     if isinstance(value, tuple | set | frozenset):
         return list(value)
     return value

@@ -1,0 +1,42 @@
+"""Licences whose plans change: what their quotas counted is let go of where it no longer applies."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from licenses.models import License
+from licenses.services import issuing, license_states
+from metering.services.detaching import CarriedKeys
+from tenants.domain.actors import Actor
+from tenants.models import Tenant
+from tenants.services.locks import lock_configuration
+
+
+def update_license_with_terms(*, tenant: Tenant, license_id: UUID, actor: Actor, **changes: Any) -> License:
+    """Change a licence (`changes`: what `licenses.services.issuing.update_license` takes), its plans included.
+
+    Usage of the running periods counts under the new plans' quotas, too; those of plans that are gone let go. A start
+    that moves gives quotas that are anchored to it other periods. Raises what `update_license` does.
+    """
+    with transaction.atomic():
+        lock_configuration(tenant.id)
+        license = License.objects.for_tenant(tenant).get_or_raise(license_id)
+        carried = CarriedKeys(tenant, license_id=license.id, customer_id=license.customer_id)
+        license = issuing.update_license(tenant=tenant, license_id=license_id, actor=actor, **changes)
+        carried.detach_vanished()
+    return license
+
+
+def archive_license_with_terms(*, tenant: Tenant, license_id: UUID, actor: Actor, reason: str = "") -> License:
+    """Archive a licence: quotas that its plans put on the customer end, unless another licence brings them too.
+
+    Raises what `licenses.services.license_states.archive_license` does.
+    """
+    with transaction.atomic():
+        lock_configuration(tenant.id)
+        license = License.objects.for_tenant(tenant).get_or_raise(license_id)
+        carried = CarriedKeys(tenant, license_id=license.id, customer_id=license.customer_id)
+        license = license_states.archive_license(tenant=tenant, license_id=license_id, actor=actor, reason=reason)
+        carried.detach_vanished()
+    return license
