@@ -15,9 +15,10 @@ from metering.domain.enums import EventKind, QuotaMode
 from metering.domain.numbers import EXACT, ZERO
 from metering.domain.terms import Caller, MeterTerms, QuotaTerms
 
-HUNDRED = Decimal(100)
 EXCEEDED_MARK = 0
 """Stands among the fired thresholds for `quota.exceeded`; no threshold is 0 per cent."""
+
+_NEVER = Decimal("Infinity")
 
 
 class Verdict(StrEnum):
@@ -40,6 +41,8 @@ class BalanceState:
     fired: set[int]
     period_end: datetime | None = None
     changed: bool = False
+    quiet_below: Decimal = ZERO
+    """No threshold is crossed while less than this is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,18 +244,17 @@ def _apply(balances: Mapping[UUID, BalanceState], request: Request, decision: De
 
 
 def _cross(balance: BalanceState, quota: QuotaTerms, request: Request, decision: Decision) -> None:
-    percent = EXACT.multiply(balance.used, HUNDRED)
-    for threshold in quota.thresholds:
-        if (
-            threshold not in balance.fired
-            and balance.used > 0
-            and percent >= EXACT.multiply(quota.limit, Decimal(threshold))
-        ):
+    if balance.used < balance.quiet_below:
+        return
+    marks = {threshold: EXACT.multiply(quota.limit, Decimal(threshold).scaleb(-2)) for threshold in quota.thresholds}
+    for threshold, mark in marks.items():
+        if threshold not in balance.fired and balance.used > 0 and balance.used >= mark:
             balance.fired.add(threshold)
             decision.crossings.append(Crossing(request, quota, balance.id, threshold, balance.used))
-    if EXCEEDED_MARK in balance.fired:
-        return
-    full = balance.used >= quota.limit if quota.mode is QuotaMode.HARD else balance.used > quota.limit
-    if full and balance.used > 0:
-        balance.fired.add(EXCEEDED_MARK)
-        decision.crossings.append(Crossing(request, quota, balance.id, EXCEEDED_MARK, balance.used))
+    if EXCEEDED_MARK not in balance.fired:
+        full = balance.used >= quota.limit if quota.mode is QuotaMode.HARD else balance.used > quota.limit
+        if full and balance.used > 0:
+            balance.fired.add(EXCEEDED_MARK)
+            decision.crossings.append(Crossing(request, quota, balance.id, EXCEEDED_MARK, balance.used))
+    marks[EXCEEDED_MARK] = quota.limit
+    balance.quiet_below = min((mark for each, mark in marks.items() if each not in balance.fired), default=_NEVER)
