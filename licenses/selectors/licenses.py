@@ -1,4 +1,4 @@
-"""Licences and agents: lists with what their pages show loaded, and what a licence carries."""
+"""What a licence carries, and what is shown of its state."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 from licenses.domain.enums import DisplayedStatus, LicenseKind, LicenseStatus, PlanRole
 from licenses.domain.facts import LicenseFacts
 from licenses.domain.license_times import displayed_status
-from licenses.models import Agent, AgentKey, License, Plan
-from tenants.models import Tenant, TenantQuerySet
+from licenses.models import License, LicensePlan, Plan, Product
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,36 +16,35 @@ class CarriedPlans:
     base: Plan
     add_ons: tuple[Plan, ...]
 
+    @property
+    def product(self) -> Product:
+        """What the licence is for; all its plans are of one product."""
+        return self.base.product
 
-def licenses(tenant: Tenant, *, archived: bool = False) -> TenantQuerySet[License]:
-    """The workspace's licences with customer, plans and own grants loaded; archived ones only if asked for."""
-    found = (
-        License.objects.for_tenant(tenant)
-        .select_related("customer")
-        .prefetch_related("carried_plans__plan__product", "grants__feature")
+    @property
+    def agent_limit(self) -> int | None:
+        """How many agents may live at once: the base plan's number and what add-ons add to it; None is no limit."""
+        if self.base.agent_limit is None:
+            return None
+        return self.base.agent_limit + sum(plan.agent_limit or 0 for plan in self.add_ons)
+
+
+def carried_plans(license: License) -> CarriedPlans:
+    """The plans of a licence with their product, in one query; none where `carried_plans` was prefetched."""
+    loaded = "carried_plans" in getattr(license, "_prefetched_objects_cache", {})
+    carried = list(
+        license.carried_plans.all()
+        if loaded
+        else LicensePlan.objects.for_tenant(license.tenant_id)
+        .filter(license=license)
+        .select_related("plan__product")
+        .order_by("created_at", "id")
     )
-    return found if archived else found.filter(archived_at__isnull=True)
-
-
-def agents(tenant: Tenant, *, archived: bool = False) -> TenantQuerySet[Agent]:
-    """The workspace's agents with licence and customer loaded; archived ones only if asked for."""
-    found = Agent.objects.for_tenant(tenant).select_related("license__customer")
-    return found if archived else found.filter(archived_at__isnull=True)
-
-
-def agent_keys(tenant: Tenant, agent: Agent) -> TenantQuerySet[AgentKey]:
-    """Every key of an agent, dead ones included."""
-    return AgentKey.objects.for_tenant(tenant).filter(agent=agent)
-
-
-def carried_plans(license: License) -> CarriedPlans:  # noqa: A002  (the field's word)
-    """The plans of a licence; no query where `licenses()` loaded it."""
-    carried = sorted(license.carried_plans.all(), key=lambda each: (each.created_at, each.id))
     [base] = [each.plan for each in carried if each.role == PlanRole.BASE]
     return CarriedPlans(base, tuple(each.plan for each in carried if each.role == PlanRole.ADD_ON))
 
 
-def license_facts(license: License) -> LicenseFacts:  # noqa: A002
+def license_facts(license: License) -> LicenseFacts:
     """State and term of a licence, with its base plan's grace."""
     return LicenseFacts(
         id=license.id,
@@ -58,6 +56,6 @@ def license_facts(license: License) -> LicenseFacts:  # noqa: A002
     )
 
 
-def shown_status(license: License, at: datetime) -> DisplayedStatus:  # noqa: A002
+def shown_status(license: License, at: datetime) -> DisplayedStatus:
     """What a person is shown of the licence at `at`, on the workspace's clock."""
     return displayed_status(license_facts(license), at)

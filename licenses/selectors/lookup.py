@@ -54,15 +54,10 @@ def resolve_feature(
     return _resolve(features.filter(product_id=product_id), reference, Prefix.FEATURE, "code", field)
 
 
-def resolve_plan(
-    tenant: Tenant, reference: Plan | UUID | str, *, field: str = "plan", unarchived: bool = False
-) -> Plan:
-    """A plan by id or code, its product loaded; `unarchived` refuses one that was put away."""
+def resolve_plan(tenant: Tenant, reference: Plan | UUID | str, *, field: str = "plan") -> Plan:
+    """A plan by id or code, its product loaded; an archived one too."""
     plans = Plan.objects.for_tenant(tenant).select_related("product")
-    plan = _resolve(plans, reference, Prefix.PLAN, "code", field)
-    if unarchived and plan.archived_at is not None:
-        raise Invalid.field(field, "archived", "This plan is archived; no new licence can carry it.")
-    return plan
+    return _resolve(plans, reference, Prefix.PLAN, "code", field)
 
 
 def resolve_license(tenant: Tenant, reference: License | UUID | str, *, field: str = "license") -> License:

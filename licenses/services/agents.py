@@ -1,18 +1,47 @@
-"""Agents below a licence: made within the plan's number, changed, suspended, revoked with all below them."""
+"""Agents below a licence: made within the plan's number, and changed."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from django.db import transaction
+from django.db.models import Q
 from msgspec import UNSET, UnsetType
 
-from licenses.domain.enums import AgentKind
+from common.epochs import EpochKey
+from common.errors import Conflict, Forbidden, Invalid
+from common.ids import new_id
+from licenses.domain.enums import AgentKind, AgentStatus, LicenseStatus
 from licenses.models import Agent, AgentKey, License
+from licenses.selectors.licenses import carried_plans
+from licenses.selectors.lookup import resolve_agent, resolve_license
+from licenses.services.agent_events import emit_agent_event
+from licenses.services.agent_keys import mint_agent_key
+from licenses.services.agent_states import archive_agent, resume_agent, revoke_agent, suspend_agent
+from licenses.services.grants import feature_codes
 from tenants.domain.actors import Actor
+from tenants.domain.enums import EpochKind
 from tenants.models import Tenant
+from tenants.selectors.clocks import clock_of
+from tenants.services import fields
+from tenants.services.auditing import record_audit
+from tenants.services.changes import apply_changes, plain
+from tenants.services.epochs import bump_epochs, republish
 
-MAX_DEPTH = 8
+__all__ = [
+    "MAX_DEPTH",
+    "CreatedAgent",
+    "archive_agent",
+    "create_agent",
+    "resume_agent",
+    "revoke_agent",
+    "suspend_agent",
+    "update_agent",
+]
+
+#: Agents on a path from the topmost one down; every call counts on each of them.
+MAX_DEPTH: Final = 8
 
 
 class CreatedAgent(NamedTuple):
@@ -37,8 +66,50 @@ def create_agent(
     metadata: Mapping[str, Any] | None = None,
     spawned: bool = False,
 ) -> CreatedAgent:
-    """Make an agent with a key. Raises Invalid, Forbidden `agent_limit_reached`, Conflict `license_revoked`."""
-    raise NotImplementedError
+    """Make an agent with a key, also under a licence that has expired, not begun or is suspended.
+
+    The plan's number of agents holds under parallel calls: the licence's row is locked while they are counted.
+    Emits `agent.created`. Raises Invalid, Forbidden `agent_limit_reached` (with `limit` and `current`),
+    Conflict `license_revoked` or `agent_revoked` (the parent).
+    """
+    agent = Agent(
+        id=new_id(),
+        tenant=tenant,
+        name=fields.text(name, "name"),
+        kind=fields.member(kind, "kind", AgentKind),
+        expires_at=fields.optional_instant(expires_at, "expires_at"),
+        rate_limits=fields.rate_limits(rate_limits),
+        metadata=fields.metadata(metadata),
+        spawned=spawned,
+    )
+    with transaction.atomic():
+        agent.license = _locked_license(tenant, resolve_license(tenant, license).id)
+        if agent.license.status == LicenseStatus.REVOKED:
+            raise Conflict("license_revoked", "The license is revoked for good; no agent can be made under it.")
+        agent.parent = _parent(tenant, agent.license, parent_id)
+        agent.path = [*(agent.parent.path if agent.parent else ()), agent.id]
+        if features is not None:
+            agent.features = feature_codes(carried_plans(agent.license).product, features)
+        if _counts(agent, clock_of(tenant).now()):
+            _check_agent_limit(tenant, agent.license)
+        agent.save(force_insert=True)
+        created = mint_agent_key(tenant, agent)
+        record_audit(
+            tenant_id=tenant.id,
+            actor=actor,
+            action="agent.created",
+            target=agent,
+            changes={
+                "name": [None, agent.name],
+                "license": [None, agent.license.public_id],
+                "parent": [None, agent.parent.public_id if agent.parent else None],
+                "key": [None, created.key.public_id],
+                "expires_at": [None, plain(agent.expires_at)],
+                "features": [None, agent.features],
+            },
+        )
+        emit_agent_event("agent.created", agent)
+    return CreatedAgent(agent, created.text, created.key)
 
 
 def update_agent(
@@ -48,32 +119,85 @@ def update_agent(
     actor: Actor,
     name: str | UnsetType = UNSET,
     kind: str | UnsetType = UNSET,
-    expires_at: datetime | None | UnsetType = UNSET,
-    features: Sequence[str] | None | UnsetType = UNSET,
+    expires_at: datetime | UnsetType | None = UNSET,
+    features: Sequence[str] | UnsetType | None = UNSET,
     rate_limits: Sequence[Mapping[str, Any]] | UnsetType = UNSET,
-    metadata: Mapping[str, Any] | None | UnsetType = UNSET,
+    metadata: Mapping[str, Any] | UnsetType | None = UNSET,
     license: License | UUID | str | UnsetType = UNSET,
-    parent_id: Agent | UUID | str | None | UnsetType = UNSET,
+    parent_id: Agent | UUID | str | UnsetType | None = UNSET,
 ) -> Agent:
-    """Change what is given; licence and parent stay (`immutable`)."""
-    raise NotImplementedError
+    """Change what is given; licence and parent may be sent again but never change (Invalid `immutable`).
+
+    An expired agent whose expiry is put off lives again, and must fit into the plan's number. Raises NotFound,
+    Invalid, Forbidden `agent_limit_reached`, Conflict `agent_revoked`, RevocationPending.
+    """
+    wanted: dict[str, Any] = {
+        "name": UNSET if name is UNSET else fields.text(name, "name"),
+        "kind": UNSET if kind is UNSET else fields.member(kind, "kind", AgentKind),
+        "expires_at": UNSET if expires_at is UNSET else fields.optional_instant(expires_at, "expires_at"),
+        "rate_limits": UNSET if rate_limits is UNSET else fields.rate_limits(rate_limits),
+        "metadata": UNSET if metadata is UNSET else fields.metadata(metadata),
+    }
+    with transaction.atomic():
+        mine = Agent.objects.for_tenant(tenant)
+        holder = _locked_license(tenant, mine.get_or_raise(agent_id).license_id)  # before the agent, as everybody
+        agent = mine.select_for_update(no_key=True).get_or_raise(agent_id)
+        agent.license = holder
+        if agent.status == AgentStatus.REVOKED:
+            raise Conflict("agent_revoked", "The agent is revoked for good and does not change any more.")
+        if license is not UNSET:
+            fields.immutable(resolve_license(tenant, license).id, agent.license_id, "license")
+        if parent_id is not UNSET:
+            parent = None if parent_id is None else resolve_agent(tenant, parent_id, field="parent_id").id
+            fields.immutable(parent, agent.parent_id, "parent_id")
+        if features is not UNSET:
+            product = carried_plans(holder).product
+            wanted["features"] = None if features is None else feature_codes(product, features)
+        now = clock_of(tenant).now()
+        counted_before = _counts(agent, now)
+        changes = apply_changes(agent, wanted)
+        if _counts(agent, now) and not counted_before:
+            _check_agent_limit(tenant, holder)
+        if changes:
+            agent.save(update_fields=[*changes, "updated_at"])
+            record_audit(tenant_id=tenant.id, actor=actor, action="agent.updated", target=agent, changes=changes)
+            bump_epochs(tenant.id, EpochKey(EpochKind.AGENT, agent.id))
+        else:
+            republish(tenant.id, EpochKey(EpochKind.AGENT, agent.id))
+    return agent
 
 
-def suspend_agent(*, tenant: Tenant, agent_id: UUID, actor: Actor, reason: str = "") -> Agent:
-    """Answer `agent_suspended`, and `parent_agent_inactive` to those below."""
-    raise NotImplementedError
+def _locked_license(tenant: Tenant, license_id: UUID) -> License:
+    licenses = License.objects.for_tenant(tenant).select_related("customer")
+    return licenses.select_for_update(of=("self",), no_key=True).get_or_raise(license_id)
 
 
-def resume_agent(*, tenant: Tenant, agent_id: UUID, actor: Actor, reason: str = "") -> Agent:
-    """End a suspension. Raises Conflict `agent_revoked`."""
-    raise NotImplementedError
+def _parent(tenant: Tenant, license: License, reference: Agent | UUID | str | None) -> Agent | None:
+    if reference is None:
+        return None
+    parent = resolve_agent(tenant, reference, field="parent_id")
+    if parent.license_id != license.id:
+        raise Invalid.field("parent_id", "other_license", "A parent is an agent of the same license.")
+    if parent.status == AgentStatus.REVOKED:
+        raise Conflict("agent_revoked", "The parent is revoked for good; nothing can be made below it.")
+    if len(parent.path) >= MAX_DEPTH:
+        raise Invalid.field("parent_id", "too_deep", f"At most {MAX_DEPTH} agents stand below one another.")
+    return parent
 
 
-def revoke_agent(*, tenant: Tenant, agent_id: UUID, actor: Actor, reason: str = "") -> Agent:
-    """Revoke the agent and all below it for good: their keys are dead."""
-    raise NotImplementedError
+def _counts(agent: Agent, now: datetime) -> bool:
+    """Whether the agent takes one of the plan's places: suspended ones do, expired and revoked ones do not."""
+    return agent.status != AgentStatus.REVOKED and (agent.expires_at is None or now < agent.expires_at)
 
 
-def archive_agent(*, tenant: Tenant, agent_id: UUID, actor: Actor, reason: str = "") -> Agent:
-    """Revoke, and leave it out of lists."""
-    raise NotImplementedError
+def _check_agent_limit(tenant: Tenant, license: License) -> None:
+    """Refuse one more agent than the plans allow. The licence's row is locked."""
+    limit = carried_plans(license).agent_limit
+    if limit is None:
+        return
+    living = Q(expires_at__isnull=True) | Q(expires_at__gt=clock_of(tenant).now())
+    agents = Agent.objects.for_tenant(tenant).filter(living, license=license, archived_at__isnull=True)
+    current = agents.exclude(status=AgentStatus.REVOKED).count()
+    if current >= limit:
+        detail = f"The license's plan allows {limit} agents, and {current} live. Revoke one, or change the plan."
+        raise Forbidden("agent_limit_reached", detail, extra={"limit": limit, "current": current})

@@ -4,13 +4,34 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
+from django.db import transaction
 from msgspec import UNSET, UnsetType
 
-from licenses.domain.enums import LicenseKind
-from licenses.models import License, Plan
+from common.crypto import mint_license_key
+from common.epochs import EpochKey
+from common.errors import Conflict, Invalid
+from licenses.domain.enums import LicenseKind, LicenseStatus, PlanRole
+from licenses.domain.license_times import Term, add_term
+from licenses.models import License, LicensePlan, Plan
+from licenses.selectors.licenses import CarriedPlans, carried_plans
+from licenses.selectors.lookup import resolve_customer, resolve_plan
+from licenses.services.grants import read_license_grants, replace_license_grants
+from licenses.services.plans import LIMIT_LEVELS
 from tenants.domain.actors import Actor
+from tenants.domain.enums import CustomerStatus, EpochKind
 from tenants.models import Customer, Tenant
+from tenants.selectors.clocks import clock_of
+from tenants.services import fields
+from tenants.services.auditing import record_audit
+from tenants.services.changes import Changes, apply_changes, plain
+from tenants.services.customers import get_or_create_customer
+from tenants.services.epochs import bump_epochs, republish
+from tenants.services.locks import lock_configuration
+from tenants.services.outbox import emit_event
+
+MAX_ADD_ONS = 20
 
 #: A customer itself, its id (UUID or `cus_...`), its external id, or `{"external_id", "name"}` to be made if need be.
 CustomerReference = Customer | UUID | str | Mapping[str, Any]
@@ -38,12 +59,60 @@ def issue_license(
     rate_limits: Sequence[Mapping[str, Any]] = (),
     metadata: Mapping[str, Any] | None = None,
 ) -> IssuedLicense:
-    """Issue a licence. It starts now and ends with the plan's term unless times are given; a past expiry is history.
+    """Issue a licence. It starts now, on the workspace's clock, and ends with the plan's term unless times are given.
 
-    `grants` are `[{"feature": code or id, "value", "starts_at", "expires_at"}]`. Emits `license.issued`.
+    An expiry in the past is allowed, as history; one without a start begins no later than it ends. `grants` are
+    `[{"feature": code or id, "value", "starts_at", "expires_at"}]`. Emits `license.issued`.
     Raises Invalid, Conflict `customer_archived`.
     """
-    raise NotImplementedError
+    with transaction.atomic():
+        holder = _holder(tenant, actor, customer)
+        plans = _plans(tenant, plan, add_ons)
+        begin, end = _lifetime(tenant, plans.base, starts_at, expires_at)
+        license = License(
+            tenant=tenant,
+            customer=holder,
+            kind=fields.member(kind, "kind", LicenseKind),
+            starts_at=begin,
+            expires_at=end,
+            rate_limits=fields.rate_limits(rate_limits, levels=LIMIT_LEVELS),
+            metadata=fields.metadata(metadata),
+        )
+        wanted = read_license_grants(plans.product, grants)
+        license_key = None if license.kind == LicenseKind.SIGNED else _set_new_key(license)
+        license.save(force_insert=True)
+        _carry(license, plans)
+        replace_license_grants(license, wanted)
+        record_audit(
+            tenant_id=tenant.id,
+            actor=actor,
+            action="license.issued",
+            target=license,
+            changes={
+                "customer": [None, holder.public_id],
+                "plan": [None, plans.base.code],
+                "add_ons": [None, [each.code for each in plans.add_ons]],
+                "starts_at": [None, plain(begin)],
+                "expires_at": [None, plain(end)],
+                "grants": [None, [grant.shown() for grant in wanted]],
+            },
+        )
+        emit_event(
+            tenant_id=tenant.id,
+            type="license.issued",
+            subject=license.public_id,
+            data={
+                "license": license.public_id,
+                "customer": holder.public_id,
+                "plan": plans.base.public_id,
+                "add_ons": [each.public_id for each in plans.add_ons],
+                "product": plans.product.public_id,
+                "kind": license.kind,
+                "starts_at": plain(begin),
+                "expires_at": plain(end),
+            },
+        )
+    return IssuedLicense(license, license_key)
 
 
 def update_license(
@@ -55,20 +124,195 @@ def update_license(
     add_ons: Sequence[PlanReference] | UnsetType = UNSET,
     kind: str | UnsetType = UNSET,
     starts_at: datetime | UnsetType = UNSET,
-    expires_at: datetime | None | UnsetType = UNSET,
+    expires_at: datetime | UnsetType | None = UNSET,
     grants: Sequence[Mapping[str, Any]] | UnsetType = UNSET,
     rate_limits: Sequence[Mapping[str, Any]] | UnsetType = UNSET,
-    metadata: Mapping[str, Any] | None | UnsetType = UNSET,
+    metadata: Mapping[str, Any] | UnsetType | None = UNSET,
     customer: CustomerReference | UnsetType = UNSET,
 ) -> License:
-    """Change what is given; lists replace lists, an expiry of None is perpetual. The customer stays (`immutable`).
+    """Change what is given; lists replace lists, an expiry of None is perpetual.
 
-    A change of plan or add-ons takes the configuration lock; `metering` wraps that case.
-    Raises NotFound, Invalid, Conflict `license_archived`, RevocationPending.
+    Another plan keeps the expiry. The customer may be sent again but never changes here (Invalid `immutable`).
+    A change of plan or add-ons takes the configuration lock, as it changes which balances an event touches;
+    metering wraps that case. Raises NotFound, Invalid, Conflict `license_archived`, RevocationPending.
     """
-    raise NotImplementedError
+    wanted = {
+        "kind": UNSET if kind is UNSET else fields.member(kind, "kind", LicenseKind),
+        "starts_at": UNSET if starts_at is UNSET else fields.instant(starts_at, "starts_at"),
+        "expires_at": UNSET if expires_at is UNSET else fields.optional_instant(expires_at, "expires_at"),
+        "rate_limits": UNSET if rate_limits is UNSET else fields.rate_limits(rate_limits, levels=LIMIT_LEVELS),
+        "metadata": UNSET if metadata is UNSET else fields.metadata(metadata),
+    }
+    with transaction.atomic():
+        if plan is not UNSET or add_ons is not UNSET:
+            lock_configuration(tenant.id)
+        license = _locked(tenant, license_id)
+        if license.archived_at is not None:
+            raise Conflict("license_archived", "The license is archived and does not change any more.")
+        if customer is not UNSET:
+            fields.immutable(_named_customer_id(tenant, customer), license.customer_id, "customer")
+        changes = apply_changes(license, wanted)
+        if "expires_at" in changes:
+            license.expired_noted_at = None  # the new expiry is to be made known in its turn
+        if changes.keys() & {"starts_at", "expires_at"}:
+            _check_order(license.starts_at, license.expires_at)
+        changes |= _change_plans(license, plan, add_ons)
+        if grants is not UNSET:
+            changes |= _change_grants(license, grants)
+        if changes:
+            license.save()
+            record_audit(tenant_id=tenant.id, actor=actor, action="license.updated", target=license, changes=changes)
+            bump_epochs(tenant.id, EpochKey(EpochKind.LICENSE, license.id))
+        else:
+            republish(tenant.id, EpochKey(EpochKind.LICENSE, license.id))
+    return license
 
 
 def rotate_license_key(*, tenant: Tenant, license_id: UUID, actor: Actor, reason: str = "") -> IssuedLicense:
-    """A new licence key; the old one is unknown from now on. Raises NotFound, Conflict, RevocationPending."""
-    raise NotImplementedError
+    """Give a licence a new key; the old one is unknown from the moment that this returns.
+
+    Raises NotFound, Conflict `license_revoked` or `license_only_signed`, RevocationPending.
+    """
+    reason = fields.reason(reason)
+    with transaction.atomic():
+        license = _locked(tenant, license_id)
+        if license.status == LicenseStatus.REVOKED:
+            raise Conflict("license_revoked", "The license is revoked for good; it gets no new key.")
+        if license.kind == LicenseKind.SIGNED:
+            raise Conflict("license_only_signed", "The license is of kind signed and carries no key. Change its kind.")
+        before = license.key_hint
+        text = _set_new_key(license)
+        license.save(update_fields=["key_digest", "key_pepper_id", "key_hint", "updated_at"])
+        record_audit(
+            tenant_id=tenant.id,
+            actor=actor,
+            action="license.key_rotated",
+            target=license,
+            changes={"key_hint": [before, license.key_hint]},
+            reason=reason,
+        )
+        bump_epochs(tenant.id, EpochKey(EpochKind.LICENSE, license.id))
+    return IssuedLicense(license, text)
+
+
+def _locked(tenant: Tenant, license_id: UUID) -> License:
+    return License.objects.for_tenant(tenant).select_for_update(no_key=True).get_or_raise(license_id)
+
+
+def _holder(tenant: Tenant, actor: Actor, customer: CustomerReference) -> Customer:
+    if isinstance(customer, Mapping):
+        fields.only_keys(customer, "customer", {"external_id", "name", "email"})
+        external_id = fields.external_id(customer.get("external_id"), "customer.external_id")
+        name = fields.text(customer.get("name", ""), "customer.name", blank=True)
+        email = fields.email(customer.get("email", ""), "customer.email")
+        holder, _ = get_or_create_customer(tenant=tenant, actor=actor, external_id=external_id, name=name, email=email)
+    else:
+        holder = resolve_customer(tenant, customer)
+    if holder.status == CustomerStatus.ARCHIVED:
+        raise Conflict("customer_archived", "The customer is archived. Reinstate it to issue a license to it.")
+    return holder
+
+
+def _named_customer_id(tenant: Tenant, customer: CustomerReference) -> UUID | None:
+    """Whom a change names, without making anybody."""
+    reference = customer.get("external_id") if isinstance(customer, Mapping) else customer
+    return None if reference is None else resolve_customer(tenant, reference).id
+
+
+def _plans(
+    tenant: Tenant, plan: PlanReference, add_ons: Sequence[PlanReference], *, carried: Sequence[Plan] = ()
+) -> CarriedPlans:
+    """Base plan and add-ons as they are named. What the licence carries already may be archived."""
+    base = _plan(tenant, plan, "plan", carried)
+    found: list[Plan] = []
+    for place, reference in fields.items(add_ons, "add_ons", most=MAX_ADD_ONS):
+        add_on = _plan(tenant, reference, place, carried)
+        if add_on.product_id != base.product_id:
+            detail = f"The plan {add_on.code} is of another product than {base.code}."
+            raise Invalid.field(place, "other_product", detail)
+        if add_on.id in {base.id, *(each.id for each in found)}:
+            raise Invalid.field(place, "duplicate", f"The license carries the plan {add_on.code} already.")
+        found.append(add_on)
+    return CarriedPlans(base, tuple(found))
+
+
+def _plan(tenant: Tenant, reference: PlanReference, field: str, carried: Sequence[Plan]) -> Plan:
+    plan = resolve_plan(tenant, reference, field=field)
+    if plan.archived_at is not None and plan not in carried:
+        raise Invalid.field(field, "archived", f"The plan {plan.code} is archived; no new license can carry it.")
+    return plan
+
+
+def _lifetime(
+    tenant: Tenant, plan: Plan, starts_at: datetime | None, expires_at: datetime | None
+) -> tuple[datetime, datetime | None]:
+    begin = fields.optional_instant(starts_at, "starts_at")
+    end = fields.optional_instant(expires_at, "expires_at")
+    if begin is None:
+        now = clock_of(tenant).now()
+        begin = now if end is None else min(now, end)
+    else:
+        _check_order(begin, end)
+    if end is None and plan.term is not None:
+        try:
+            end = add_term(begin, Term(**plan.term), zone=ZoneInfo(tenant.timezone))
+        except ValueError:
+            detail = "The plan's term would end beyond the year 9999. Give an expiry."
+            raise Invalid.field("starts_at", "invalid", detail) from None
+    return begin, end
+
+
+def _check_order(begin: datetime, end: datetime | None) -> None:
+    if end is not None and end <= begin:
+        raise Invalid.field("expires_at", "ends_before_start", "A license expires after it has started.")
+
+
+def _set_new_key(license: License) -> str:
+    minted = mint_license_key()
+    license.key_digest = minted.digest
+    license.key_pepper_id = minted.pepper_id
+    license.key_hint = minted.last4
+    return minted.text
+
+
+def _carry(license: License, plans: CarriedPlans) -> None:
+    rows = [LicensePlan(tenant_id=license.tenant_id, license=license, plan=plans.base, role=PlanRole.BASE)]
+    rows += [
+        LicensePlan(tenant_id=license.tenant_id, license=license, plan=each, role=PlanRole.ADD_ON)
+        for each in plans.add_ons
+    ]
+    LicensePlan.objects.bulk_create(rows)
+
+
+def _change_plans(
+    license: License, plan: PlanReference | UnsetType, add_ons: Sequence[PlanReference] | UnsetType
+) -> Changes:
+    if plan is UNSET and add_ons is UNSET:
+        return {}
+    before = carried_plans(license)
+    after = _plans(
+        license.tenant,
+        before.base if plan is UNSET else plan,
+        before.add_ons if add_ons is UNSET else add_ons,
+        carried=(before.base, *before.add_ons),
+    )
+    if after.base.product_id != before.base.product_id:
+        detail = "This plan is of another product. Issue a new license for it."
+        raise Invalid.field("plan", "other_product", detail)
+    if after == before:
+        return {}
+    LicensePlan.objects.for_tenant(license.tenant_id).filter(license=license).delete()
+    _carry(license, after)
+    changes: Changes = {}
+    if after.base != before.base:
+        changes["plan"] = [before.base.code, after.base.code]
+    if after.add_ons != before.add_ons:
+        changes["add_ons"] = [[each.code for each in before.add_ons], [each.code for each in after.add_ons]]
+    return changes
+
+
+def _change_grants(license: License, grants: Sequence[Mapping[str, Any]]) -> Changes:
+    granted = set(license.grants.values_list("feature_id", flat=True))
+    wanted = read_license_grants(carried_plans(license).product, grants, granted=granted)
+    changed = replace_license_grants(license, wanted)
+    return {"grants": changed} if changed else {}

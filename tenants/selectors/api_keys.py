@@ -3,7 +3,7 @@
 from common.clock import real_clock
 from common.crypto import KeyKind, parse_key, verify_key
 from tenants.domain.enums import ApiKeyKind, TenantMode
-from tenants.models import ApiKey, Tenant, TenantQuerySet
+from tenants.models import ApiKey
 
 _KIND = {KeyKind.SECRET: ApiKeyKind.SECRET, KeyKind.PUBLISHABLE: ApiKeyKind.PUBLISHABLE}
 
@@ -23,8 +23,3 @@ def authenticate(text: str) -> ApiKey | None:
     alive = found.revoked_at is None and (found.expires_at is None or real_clock().now() < found.expires_at)
     right_kind = found.kind == _KIND[parsed.kind] and parsed.test == (found.tenant.mode == TenantMode.TEST)
     return found if alive and right_kind else None
-
-
-def api_keys(tenant: Tenant) -> TenantQuerySet[ApiKey]:
-    """Every key of the workspace, dead ones included."""
-    return ApiKey.objects.for_tenant(tenant)

@@ -1,18 +1,11 @@
-"""Customers: lists and look-ups."""
+"""Finding a customer by id or external id."""
 
 from uuid import UUID
 
 from common.errors import Invalid, NotFound
 from common.ids import Prefix, decode_id
-from tenants.domain.enums import CustomerStatus
-from tenants.models import Customer, Tenant, TenantQuerySet
+from tenants.models import Customer, Tenant
 from tenants.selectors.references import find
-
-
-def customers(tenant: Tenant, *, archived: bool = False) -> TenantQuerySet[Customer]:
-    """The workspace's customers; archived ones only if asked for."""
-    found = Customer.objects.for_tenant(tenant)
-    return found if archived else found.exclude(status=CustomerStatus.ARCHIVED)
 
 
 def get_customer(tenant: Tenant, reference: str) -> Customer:

@@ -195,7 +195,7 @@ def rate_limits(
 def networks(value: Any, field: str = "networks") -> list[str]:
     """Address ranges that a key may be used from, in canonical form."""
     found = []
-    for place, entry in _items(value, field, most=MAX_NETWORKS):
+    for place, entry in items(value, field, most=MAX_NETWORKS):
         try:
             network = str(ip_network(entry, strict=False)) if isinstance(entry, str) else None
         except ValueError:
@@ -208,16 +208,25 @@ def networks(value: Any, field: str = "networks") -> list[str]:
 
 def texts(value: Any, field: str, *, most: int, max_length: int = 200) -> list[str]:
     """A list of different texts."""
-    found = [text(entry, place, max_length=max_length) for place, entry in _items(value, field, most=most)]
+    found = [text(entry, place, max_length=max_length) for place, entry in items(value, field, most=most)]
     for index, entry in enumerate(found):
         if entry in found[:index]:
             raise Invalid.field(f"{field}.{index}", "duplicate", "This stands here twice.")
     return found
 
 
+def items(value: Any, field: str, *, most: int) -> list[tuple[str, Any]]:
+    """Each entry of a list with its path."""
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise Invalid.field(field, "invalid", "This is a list.")
+    if len(value) > most:
+        raise Invalid.field(field, "too_many", f"At most {most} entries.")
+    return [(f"{field}.{index}", entry) for index, entry in enumerate(value)]
+
+
 def entries(value: Any, field: str, *, most: int) -> list[tuple[str, Mapping[str, Any]]]:
     """Each map of a list with its path, such as `grants.0`."""
-    found = _items(value, field, most=most)
+    found = items(value, field, most=most)
     for place, entry in found:
         if not isinstance(entry, Mapping):
             raise Invalid.field(place, "invalid", "Each entry is a map.")
@@ -235,14 +244,6 @@ def immutable(value: Any, current: Any, field: str) -> None:
     """Let a field that never changes be sent again as it is."""
     if value != current:
         raise Invalid.field(field, "immutable", "This cannot be changed; make a new one instead.")
-
-
-def _items(value: Any, field: str, *, most: int) -> list[tuple[str, Any]]:
-    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
-        raise Invalid.field(field, "invalid", "This is a list.")
-    if len(value) > most:
-        raise Invalid.field(field, "too_many", f"At most {most} entries.")
-    return [(f"{field}.{index}", entry) for index, entry in enumerate(value)]
 
 
 def _not_an_id(value: str, field: str) -> str:

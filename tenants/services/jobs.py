@@ -31,7 +31,7 @@ def create_job(
     tenant: Tenant,
     actor: Actor,
     kind: str,
-    input: Mapping[str, Any] | None = None,  # noqa: A002  (as the field)
+    input: Mapping[str, Any] | None = None,
 ) -> Job:
     """Ask for work; `input` is JSON. The caller sends the task that does it on commit."""
     job = Job(tenant=tenant, kind=kind, input=dict(input or {}), actor=asdict(actor))
