@@ -11,14 +11,19 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 
 from common.clock import real_clock
-from metering.services.cursors import cursor_name, ensure_cursor, horizon, lock_cursor, move_cursor, read_cursor
+from metering.services.cursors import (
+    cursor_name,
+    ensure_cursor,
+    horizon,
+    lock_cursor,
+    move_cursor,
+    read_by_index,
+    read_cursor,
+)
 
 WORK = "rollup"
 #: Roughly how many events one transaction adds; a backlog is worked off in steps of this size.
 CHUNK = 250_000
-
-# The planner has no statistics on a young partition; without them it would read all of it for a few new events.
-_BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '64MB'"
 
 _CHUNK_ENDS = """
 SELECT max(xid) + 1
@@ -115,22 +120,22 @@ def rollup_lag(now: datetime | None = None) -> timedelta:
     now = now or real_clock().now()
     position = read_cursor(cursor_name(WORK))
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_BY_INDEX)
+        read_by_index()
         cursor.execute(_LAG, [position.watermark if position else 0])
         oldest: datetime | None = cursor.fetchone()[0]
     return max(now - oldest, timedelta(0)) if oldest else timedelta(0)
 
 
 def _chunk_ends(start: int, end: int, chunk: int) -> list[int]:
+    read_by_index()
     with connection.cursor() as cursor:
-        cursor.execute(_BY_INDEX)
         cursor.execute(_CHUNK_ENDS, {"start": start, "end": end, "chunk": chunk})
         return [number for (number,) in cursor.fetchall()]
 
 
 def _add(start: int, end: int) -> None:
+    read_by_index()
     with connection.cursor() as cursor:
-        cursor.execute(_BY_INDEX)
         cursor.execute(_ADD, {"start": start, "end": end})
 
 

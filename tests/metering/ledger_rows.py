@@ -94,9 +94,10 @@ class Workspace:
             period=period,
         )
 
-    def price(self, unit_price: str = "0.002", **fields: Any) -> Price:
+    def price(self, unit_price: str | None = "0.002", **fields: Any) -> Price:
         """A price of the plan for the meter."""
-        values: dict[str, Any] = {"plan": self.plan, "model": PriceModel.PER_UNIT, "unit_price": Decimal(unit_price)}
+        each = None if unit_price is None else Decimal(unit_price)
+        values: dict[str, Any] = {"plan": self.plan, "model": PriceModel.PER_UNIT, "unit_price": each}
         values |= fields
         return Price.objects.create(tenant=self.tenant, meter=self.meter, currency="USD", **values)
 

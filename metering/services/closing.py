@@ -1,0 +1,165 @@
+"""Ended periods are closed once: their balances take no more events, and their overage becomes final.
+
+A chunk of balances is closed in one transaction with its bills and its notices, under the ledger's locks in the
+ledger's order. Killed anywhere, a chunk is closed or it is not, and whoever comes next goes on with the rest.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from common.clock import real_clock
+from common.ids import Prefix, encode_id
+from common.quantities import format_quantity
+from metering.domain.enums import OverageStatus, Scope
+from metering.models import Meter
+from metering.selectors.billing import excess_of_balances
+from metering.services.overage_records import (
+    RatedExcess,
+    lock_closing,
+    rate_excesses,
+    withdraw_records,
+    write_records,
+)
+from tenants.models import Tenant
+from tenants.services.locks import lock_number
+from tenants.services.outbox import OutgoingEvent, emit_events
+
+#: Balances in one transaction.
+CHUNK = 500
+
+# Workspaces whose clock was moved are looked for apart, so that one far ahead does not make all open periods be read.
+_ENDED = """
+SELECT tenant_id, min(period_end) FROM metering_balance
+WHERE closed_at IS NULL AND period_end <= %(cutoff)s GROUP BY tenant_id
+UNION
+SELECT tenant_id, min(period_end) FROM metering_balance
+WHERE closed_at IS NULL AND period_end <= %(most)s AND tenant_id = ANY(%(moved)s::uuid[])
+GROUP BY tenant_id
+ORDER BY 1
+"""
+
+_DUE = """
+SELECT id FROM metering_balance
+WHERE tenant_id = %s AND closed_at IS NULL AND period_end <= %s AND NOT id = ANY(%s::uuid[])
+ORDER BY period_end LIMIT %s
+"""
+
+_LOCK = """
+SELECT id, subject_id, scope, plan_id FROM metering_balance
+WHERE id = ANY(%s::uuid[]) AND closed_at IS NULL ORDER BY id FOR UPDATE
+"""
+
+_CLOSE = "UPDATE metering_balance SET closed_at = %s, updated_at = clock_timestamp() WHERE id = ANY(%s::uuid[])"
+
+
+@dataclass(slots=True)
+class Closed:
+    """What a run did. `refused` are balances that stay open, as what they owe could not be rated."""
+
+    balances: int = 0
+    finalized: int = 0
+    refused: list[UUID] = field(default_factory=list)
+
+
+def close_periods(
+    *,
+    now: datetime | None = None,
+    before: datetime | None = None,
+    tenant: Tenant | None = None,
+    on_progress: Callable[[Closed], None] | None = None,
+) -> Closed:
+    """Close what ended longer ago than the grace for late events, by each workspace's own clock.
+
+    With `before`, close what ended by then, without waiting for the grace. `now` is real time. `on_progress` is called
+    after each chunk, outside its transaction. Twice, or twice at once, is the same as once.
+    """
+    now = now or real_clock().now()
+    closed = Closed()
+    for tenant_id, offset in _tenants_with_ended_periods(now, before, tenant).items():
+        theirs = now + offset
+        cutoff = theirs - settings.PERMETER_CLOSE_GRACE if before is None else min(before, theirs)
+        while due := _due(tenant_id, cutoff, closed.refused):
+            _close(tenant_id, due, now=now, at=theirs, closed=closed)
+            if on_progress is not None:
+                on_progress(closed)
+    return closed
+
+
+def _tenants_with_ended_periods(
+    now: datetime, before: datetime | None, tenant: Tenant | None
+) -> Mapping[UUID, timedelta]:
+    moved = Tenant.objects.filter(clock_offset__isnull=False)
+    offsets = {id: offset or timedelta(0) for id, offset in moved.values_list("id", "clock_offset")}
+    if tenant is not None:
+        return {tenant.id: offsets.get(tenant.id, timedelta(0))}
+    cutoff = now - settings.PERMETER_CLOSE_GRACE if before is None else min(before, now)
+    most = cutoff + max(offsets.values(), default=timedelta(0))
+    with connection.cursor() as cursor:
+        cursor.execute(_ENDED, {"cutoff": cutoff, "most": most, "moved": list(offsets)})
+        found = [tenant_id for tenant_id, _ in cursor.fetchall()]
+    return {tenant_id: offsets.get(tenant_id, timedelta(0)) for tenant_id in found}
+
+
+def _due(tenant_id: UUID, cutoff: datetime, refused: list[UUID]) -> list[UUID]:
+    with connection.cursor() as cursor:
+        cursor.execute(_DUE, [tenant_id, cutoff, refused, CHUNK])
+        return [id for (id,) in cursor.fetchall()]
+
+
+def _close(tenant_id: UUID, due: list[UUID], *, now: datetime, at: datetime, closed: Closed) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock_number(tenant_id)])
+        cursor.execute(_LOCK, [due])
+        locked = cursor.fetchall()
+        lock_closing()
+        ids = [id for id, *_ in locked]
+        licenses = {
+            (tenant_id, subject_id) for _, subject_id, scope, plan_id in locked if plan_id and scope == Scope.LICENSE
+        }
+        excesses = excess_of_balances(ids, licenses)
+        rated = rate_excesses(excesses)
+        billed = {each.excess.balance_id for each in rated}
+        refused = [each.balance_id for each in excesses if each.balance_id not in billed]
+        ids = [id for id in ids if id not in refused]
+        withdraw_records(ids, kept=billed)
+        written = write_records(rated, status=OverageStatus.FINALIZED, now=now, finalized_at=at)
+        _tell(rated, written)
+        cursor.execute(_CLOSE, [at, ids])
+    closed.balances += len(ids)
+    closed.finalized += len(written)
+    closed.refused += refused
+
+
+def _tell(rated: Sequence[RatedExcess], written: Mapping[UUID, UUID]) -> None:
+    codes = dict(Meter.objects.filter(id__in={each.excess.meter_id for each in rated}).values_list("id", "code"))
+    emit_events(
+        OutgoingEvent(
+            tenant_id=each.excess.tenant_id,
+            type="overage.finalized",
+            subject=encode_id(Prefix.OVERAGE, written[each.excess.balance_id]),
+            data=_payload(each, written[each.excess.balance_id], codes[each.excess.meter_id]),
+        )
+        for each in rated
+        if each.excess.balance_id in written
+    )
+
+
+def _payload(each: RatedExcess, record_id: UUID, meter: str) -> dict[str, str | None]:
+    excess = each.excess
+    return {
+        "overage": encode_id(Prefix.OVERAGE, record_id),
+        "quota": encode_id(Prefix.QUOTA, excess.quota_id),
+        "meter": meter,
+        "license": encode_id(Prefix.LICENSE, excess.license_id),
+        "customer": encode_id(Prefix.CUSTOMER, excess.customer_id),
+        "period_start": excess.period_start.isoformat(),
+        "period_end": excess.period_end.isoformat() if excess.period_end else None,
+        "quantity": format_quantity(each.quantity),
+        "amount": f"{each.rated.amount:f}",
+        "currency": each.terms.currency,
+    }
