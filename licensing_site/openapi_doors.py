@@ -47,7 +47,7 @@ DOORS: Mapping[str, Door] = {
             "agentKey": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "An agent's key (`pm_ak_…`), or a publishable key (`pm_pk_…`) together with a licence key.",
+                "description": "An agent's key (`pm_ak_…`), or a publishable one (`pm_pk_…`) beside a licence key.",
             }
         },
     ),

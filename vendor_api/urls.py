@@ -1,3 +1,51 @@
-from django.urls import URLPattern, URLResolver
+"""Every route of the vendors' door, under `/vendor/v1/`."""
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from django.urls import URLPattern, URLResolver, path, re_path
+
+from vendor_api.views import agents, api_keys, catalogue, customers, licenses, quotas, records, unknown, usage
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("customers", customers.CustomersView.as_view()),
+    path("customers/<str:id>", customers.CustomerView.as_view()),
+    path("customers/<str:id>/suspend", customers.SuspendCustomerView.as_view()),
+    path("customers/<str:id>/reinstate", customers.ReinstateCustomerView.as_view()),
+    path("products", catalogue.ProductsView.as_view()),
+    path("products/<str:id>", catalogue.ProductView.as_view()),
+    path("features", catalogue.FeaturesView.as_view()),
+    path("features/<str:id>", catalogue.FeatureView.as_view()),
+    path("plans", catalogue.PlansView.as_view()),
+    path("plans/<str:id>", catalogue.PlanView.as_view()),
+    path("licenses", licenses.LicensesView.as_view()),
+    path("licenses/<str:id>", licenses.LicenseView.as_view()),
+    path("licenses/<str:id>/suspend", licenses.SuspendLicenseView.as_view()),
+    path("licenses/<str:id>/reinstate", licenses.ReinstateLicenseView.as_view()),
+    path("licenses/<str:id>/revoke", licenses.RevokeLicenseView.as_view()),
+    path("licenses/<str:id>/rotate-key", licenses.RotateLicenseKeyView.as_view()),
+    path("licenses/<str:id>/validate", licenses.ValidateLicenseView.as_view()),
+    path("licenses/<str:id>/entitlements", licenses.EntitlementsView.as_view()),
+    path("agents", agents.AgentsView.as_view()),
+    path("agents/<str:id>", agents.AgentView.as_view()),
+    path("agents/<str:id>/suspend", agents.SuspendAgentView.as_view()),
+    path("agents/<str:id>/resume", agents.ResumeAgentView.as_view()),
+    path("agents/<str:id>/revoke", agents.RevokeAgentView.as_view()),
+    path("agents/<str:id>/keys", agents.AgentKeysView.as_view()),
+    path("agents/<str:id>/keys/<str:key>/revoke", agents.RevokeAgentKeyView.as_view()),
+    path("meters", quotas.MetersView.as_view()),
+    path("meters/<str:id>", quotas.MeterView.as_view()),
+    path("quotas", quotas.QuotasView.as_view()),
+    path("quotas/<str:id>", quotas.QuotaView.as_view()),
+    path("usage", usage.UsageView.as_view()),
+    path("holds", records.HoldsView.as_view()),
+    path("holds/<str:id>", records.HoldView.as_view()),
+    path("overages", records.OveragesView.as_view()),
+    path("overages/<str:id>", records.OverageView.as_view()),
+    path("periods/close", records.ClosePeriodsView.as_view()),
+    path("jobs", records.JobsView.as_view()),
+    path("jobs/<str:id>", records.JobView.as_view()),
+    path("api-keys", api_keys.ApiKeysView.as_view()),
+    path("api-keys/<str:id>", api_keys.ApiKeyView.as_view()),
+    path("api-keys/<str:id>/revoke", api_keys.RevokeApiKeyView.as_view()),
+    path("audit-entries", records.AuditEntriesView.as_view()),
+    path("audit-entries/<str:id>", records.AuditEntryView.as_view()),
+    re_path(r"^.*$", unknown.UnknownView.as_view()),
+]

@@ -1,0 +1,51 @@
+"""What usage is asked for by."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+
+from common.ids import Prefix
+from metering.selectors.usage import UsageWindow
+from vendor_api.filters.base import IdFilter, NameFilter, Query, SwitchFilter, TextFilter, TimeFilter, WordFilter
+from vendor_api.filters.resources import words
+
+# Some names of the contract are words of the language, so these filters are listed instead of declared.
+_FILTERS: dict[str, Any] = {
+    "meter": TextFilter(required=True, method="leave_alone", help_text="Its id or code."),
+    "from": TimeFilter(required=True, method="leave_alone", help_text="The beginning, inclusive."),
+    "to": TimeFilter(method="leave_alone", help_text="The end, exclusive; now unless said."),
+    "license": IdFilter(prefix=Prefix.LICENSE, method="leave_alone"),
+    "agent": IdFilter(prefix=Prefix.AGENT, method="leave_alone"),
+    "descendants": SwitchFilter(method="leave_alone", help_text="true: with all agents below the agent."),
+    "customer": NameFilter(
+        field_name="customer", prefix=Prefix.CUSTOMER, method="leave_alone", help_text="Its id or external id."
+    ),
+    "window": WordFilter(choices=words(UsageWindow), method="leave_alone", help_text="One sum unless said."),
+    "group_by": TextFilter(
+        method="leave_alone", help_text="`agent`, `license`, `customer` and dimensions of the meter, by commas."
+    ),
+    "timezone": TextFilter(method="leave_alone", help_text="Whose days; the workspace's unless said."),
+}
+
+
+class UsageFilter(Query):
+    """One meter's usage in a stretch of time."""
+
+    def leave_alone(self, queryset: QuerySet[Any], _name: str, _value: Any) -> QuerySet[Any]:
+        """Usage comes from a statement of its own, not from a queryset."""
+        return queryset
+
+
+UsageFilter.base_filters.update(_FILTERS)
+
+
+def timezone_named(name: str) -> ZoneInfo | None:
+    """The zone of this IANA name; None for any other text."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, ValidationError):
+        return None

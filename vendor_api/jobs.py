@@ -1,0 +1,16 @@
+"""Longer work that this door asks for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from metering.services.running_jobs import CLOSE_PERIODS
+from tenants.domain.actors import Actor
+from tenants.models import Job, Tenant
+from tenants.services.jobs import create_job
+from vendor_api.serializers.fields import format_time
+
+
+def ask_to_close_periods(*, tenant: Tenant, actor: Actor, before: datetime) -> Job:
+    """A job that finalises the periods that ended before this time, without waiting for the grace."""
+    return create_job(tenant=tenant, actor=actor, kind=CLOSE_PERIODS, input={"before": format_time(before)})

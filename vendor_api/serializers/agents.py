@@ -1,0 +1,105 @@
+"""Agents and their keys, as sent and as answered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rest_framework import serializers
+
+from common.clock import real_clock
+from common.ids import Prefix
+from licenses.domain.enums import AgentKind, AgentStatus, KeyStatus
+from vendor_api.serializers.base import Body, Shape
+from vendor_api.serializers.common import MetadataField, RateLimitBody, RateLimitShape, ResourceShape, capped_list
+from vendor_api.serializers.fields import ChoiceField, IdField, ReferenceField, TextField, TimeField, WholeNumberField
+
+LONGEST_OVERLAP = 366 * 24 * 3600
+
+
+class AgentBody(Body):
+    """An identity below a licence; with a parent it has at most what that has."""
+
+    license = ReferenceField()
+    name = TextField(max_length=200)
+    kind = ChoiceField(choices=[each.value for each in AgentKind], required=False)
+    parent_id = ReferenceField(required=False, allow_null=True)
+    expires_at = TimeField(required=False, allow_null=True)
+    features = serializers.ListField(
+        child=TextField(max_length=64),
+        max_length=500,
+        required=False,
+        allow_null=True,
+        help_text="The features that it may use; null: all that the licence has.",
+    )
+    rate_limits = capped_list(RateLimitBody)
+    metadata = MetadataField(required=False)
+
+
+class AgentShape(ResourceShape):
+    """An agent."""
+
+    id = IdField(Prefix.AGENT)
+    license = IdField(Prefix.LICENSE, source="license_id")
+    name = serializers.CharField()
+    kind = serializers.ChoiceField(choices=[each.value for each in AgentKind])
+    parent_id = IdField(Prefix.AGENT, allow_null=True)
+    status = serializers.ChoiceField(choices=[each.value for each in AgentStatus])
+    status_reason = serializers.CharField()
+    expires_at = TimeField(allow_null=True)
+    features = serializers.ListField(child=serializers.CharField(), allow_null=True)
+    rate_limits = RateLimitShape(many=True)
+    metadata = MetadataField()
+    suspended_at = TimeField(allow_null=True)
+    revoked_at = TimeField(allow_null=True)
+    archived_at = TimeField(allow_null=True)
+
+
+class CreatedAgentShape(Shape):
+    """An agent and its first key, which is in this answer only."""
+
+    agent = AgentShape()
+    key = serializers.CharField()
+
+
+class AgentKeyBody(Body):
+    """A further key. `overlap` ends all earlier keys after so many seconds; without it they stay."""
+
+    overlap = WholeNumberField(required=False, allow_null=True, max_value=LONGEST_OVERLAP)
+    expires_at = TimeField(required=False, allow_null=True)
+
+
+class CreatedAgentKeyShape(Shape):
+    """A further key, which is in this answer only."""
+
+    id = IdField(Prefix.AGENT_KEY)
+    expires_at = TimeField(allow_null=True)
+    key = serializers.CharField()
+
+
+class AgentKeyShape(ResourceShape):
+    """A key of an agent, without its secret."""
+
+    id = IdField(Prefix.AGENT_KEY)
+    agent = IdField(Prefix.AGENT, source="agent_id")
+    hint = serializers.CharField(help_text="The beginning and end of the key.")
+    status = serializers.ChoiceField(choices=[each.value for each in KeyStatus])
+    expires_at = TimeField(allow_null=True)
+    revoked_at = TimeField(allow_null=True)
+    last_used_at = TimeField(allow_null=True)
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        instance.status = key_status(instance.revoked_at, instance.expires_at)
+        return super().to_representation(instance)
+
+
+def key_status(revoked_at: datetime | None, expires_at: datetime | None) -> str:
+    """What has become of a key. Keys live in real time, whatever the workspace's clock says."""
+    if revoked_at is not None:
+        return KeyStatus.REVOKED.value
+    if expires_at is not None and expires_at <= real_clock().now():
+        return KeyStatus.EXPIRED.value
+    return KeyStatus.ACTIVE.value
+
+
+AGENT_EXAMPLE: dict[str, Any] = {"license": "lic_01h455vb4pex5vsknk084sn02q", "name": "indexer", "kind": "agent"}

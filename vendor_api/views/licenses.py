@@ -1,0 +1,177 @@
+"""Licences: issued, changed, and moved between their states."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.http import HttpResponse
+
+from licenses.selectors.listing import licenses_of
+from licenses.selectors.lookup import get_license
+from licenses.services import issuing, license_states
+from metering.services import license_plans
+from tenants.domain.scopes import Scope
+from vendor_api.entitlements import entitlements_of
+from vendor_api.filters.resources import LicenseFilter
+from vendor_api.operations import Operation, Resource
+from vendor_api.serializers.common import ReasonBody
+from vendor_api.serializers.licenses import (
+    LICENSE_EXAMPLE,
+    EntitlementsShape,
+    IssuedLicenseShape,
+    LicenseBody,
+    LicenseShape,
+    RotatedLicenseShape,
+)
+from vendor_api.serializers.validation import ValidateBody, ValidationShape
+from vendor_api.validating import validate_license
+from vendor_api.views.base import VendorView
+
+LICENSES = Resource(
+    one="license",
+    many="licenses",
+    tag="Licences",
+    shape=LicenseShape,
+    read=Scope.LICENSES_READ,
+    write=Scope.LICENSES_WRITE,
+    example=LICENSE_EXAMPLE,
+)
+
+
+class LicensesView(VendorView):
+    """/licenses"""
+
+    operations: ClassVar = {
+        "GET": LICENSES.list(LicenseFilter),
+        "POST": LICENSES.create(
+            LicenseBody,
+            answer=IssuedLicenseShape,
+            name="issue_license",
+            summary="Issue a license",
+            description="The licence key is in this answer only. An expiry in the past is allowed.",
+        ),
+    }
+
+    def get(self) -> HttpResponse:
+        return self.page(licenses_of(self.tenant.id))
+
+    def post(self) -> HttpResponse:
+        return self.show(issuing.issue_license(**self.who(), **self.body))
+
+
+class LicenseView(VendorView):
+    """/licenses/{id}"""
+
+    operations: ClassVar = {
+        "GET": LICENSES.retrieve(),
+        "PATCH": LICENSES.change(
+            LicenseBody, description="Lists replace lists; an expiry of null is perpetual. The customer stays."
+        ),
+        "DELETE": LICENSES.archive(description="It is revoked, and left out of lists."),
+    }
+
+    def get(self, id: str) -> HttpResponse:
+        return self.show(licenses_of(self.tenant.id).get_or_raise(get_license(self.tenant, id).id))
+
+    def patch(self, id: str) -> HttpResponse:
+        license = get_license(self.tenant, id)
+        return self.show(license_plans.update_license_with_terms(**self.who(), license_id=license.id, **self.body))
+
+    def delete(self, id: str) -> HttpResponse:
+        license = get_license(self.tenant, id)
+        license_plans.archive_license_with_terms(**self.who(), license_id=license.id)
+        return self.gone()
+
+
+class SuspendLicenseView(VendorView):
+    """/licenses/{id}/suspend"""
+
+    operations: ClassVar = {"POST": LICENSES.act("suspend", ReasonBody)}
+
+    def post(self, id: str) -> HttpResponse:
+        license = get_license(self.tenant, id)
+        return self.show(license_states.suspend_license(**self.who(), license_id=license.id, **self.body))
+
+
+class ReinstateLicenseView(VendorView):
+    """/licenses/{id}/reinstate"""
+
+    operations: ClassVar = {"POST": LICENSES.act("reinstate", ReasonBody)}
+
+    def post(self, id: str) -> HttpResponse:
+        license = get_license(self.tenant, id)
+        return self.show(license_states.reinstate_license(**self.who(), license_id=license.id, **self.body))
+
+
+class RevokeLicenseView(VendorView):
+    """/licenses/{id}/revoke"""
+
+    operations: ClassVar = {
+        "POST": LICENSES.act(
+            "revoke",
+            ReasonBody,
+            description="For good. When this answers, no process accepts the licence any more.",
+        )
+    }
+
+    def post(self, id: str) -> HttpResponse:
+        license = get_license(self.tenant, id)
+        return self.show(license_states.revoke_license(**self.who(), license_id=license.id, **self.body))
+
+
+class RotateLicenseKeyView(VendorView):
+    """/licenses/{id}/rotate-key"""
+
+    operations: ClassVar = {
+        "POST": LICENSES.act(
+            "rotate-key",
+            ReasonBody,
+            answer=RotatedLicenseShape,
+            name="rotate_license_key",
+            summary="Give a license a new key",
+            description="The old key is unknown from now on; the new one is in this answer only.",
+        )
+    }
+
+    def post(self, id: str) -> HttpResponse:
+        license = get_license(self.tenant, id)
+        return self.show(issuing.rotate_license_key(**self.who(), license_id=license.id, **self.body))
+
+
+class ValidateLicenseView(VendorView):
+    """/licenses/{id}/validate"""
+
+    operations: ClassVar = {
+        "POST": Operation(
+            name="validate_license",
+            summary="Ask whether a license is good",
+            description="What the agents' door would answer to the licence itself. Nothing is written.",
+            tag=LICENSES.tag,
+            scope=Scope.LICENSES_READ,
+            body=ValidateBody,
+            answer=ValidationShape,
+            refusals=(404,),
+        )
+    }
+
+    def post(self, id: str) -> HttpResponse:
+        license = get_license(self.tenant, id)
+        return self.show(validate_license(self.tenant, license, at=self.now(), **self.body))
+
+
+class EntitlementsView(VendorView):
+    """/licenses/{id}/entitlements"""
+
+    operations: ClassVar = {
+        "GET": Operation(
+            name="list_license_entitlements",
+            summary="List what a license grants now",
+            tag=LICENSES.tag,
+            scope=Scope.LICENSES_READ,
+            answer=EntitlementsShape,
+            refusals=(404,),
+        )
+    }
+
+    def get(self, id: str) -> HttpResponse:
+        return self.show({"data": entitlements_of(get_license(self.tenant, id), at=self.now())})
