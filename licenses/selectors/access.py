@@ -38,7 +38,7 @@ from licenses.domain.rate_limits import GateLimit, applicable_limits
 from licenses.models import Agent, AgentKey, License, LicenseGrant, LicensePlan, PlanGrant
 from tenants.domain.enums import CustomerStatus, EpochKind, TenantStatus
 from tenants.models import Tenant
-from tenants.services.epochs import read_epochs
+from tenants.selectors.epochs import read_epochs
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,6 +1,6 @@
 """Epochs: every change to what a cached snapshot is made of bumps one, and is felt by every process at once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
@@ -11,6 +11,7 @@ from common.clock import real_clock
 from common.epochs import EpochKey, EpochsUnpublished, publish_epochs
 from common.errors import RevocationPending
 from tenants.models import Epoch
+from tenants.selectors.epochs import read_epochs
 
 _BUMP = """
 INSERT INTO tenants_epoch (tenant_id, kind, subject_id, version, changed_at)
@@ -18,11 +19,6 @@ SELECT %s, kind, subject_id, 1, %s FROM unnest(%s::text[], %s::uuid[]) AS asked 
 ON CONFLICT (tenant_id, kind, subject_id)
 DO UPDATE SET version = tenants_epoch.version + 1, changed_at = excluded.changed_at
 RETURNING kind, subject_id, version
-"""
-
-_READ = """
-SELECT tenant_id, kind, subject_id, version FROM tenants_epoch
-WHERE tenant_id = ANY(%s) AND subject_id = ANY(%s)
 """
 
 
@@ -48,19 +44,6 @@ def republish(tenant_id: UUID, *keys: EpochKey) -> None:
     """
     versions = read_epochs({tenant_id: keys})[tenant_id]
     transaction.on_commit(partial(_publish, [(tenant_id, key, version) for key, version in versions.items()]))
-
-
-def read_epochs(wanted: Mapping[UUID, Sequence[EpochKey]]) -> dict[UUID, dict[EpochKey, int]]:
-    """The versions in Postgres of the epochs asked for, by tenant; without a row it is 0."""
-    found = {tenant_id: dict.fromkeys(keys, 0) for tenant_id, keys in wanted.items()}
-    subjects = {key.id for keys in wanted.values() for key in keys}
-    with connection.cursor() as cursor:
-        cursor.execute(_READ, [list(wanted), list(subjects)])
-        for tenant_id, kind, subject_id, version in cursor.fetchall():
-            key = EpochKey(kind, subject_id)
-            if key in found.get(tenant_id, {}):
-                found[tenant_id][key] = version
-    return found
 
 
 def republish_recent(*, now: datetime | None = None, within: timedelta = timedelta(minutes=2)) -> int:
