@@ -16,33 +16,12 @@ from metering.models import Quota
 from metering.selectors.applicable import QuotaStanding, quotas_applying
 from tenants.models import Customer, Tenant
 from vendor_api.filters.base import Query
+from vendor_api.serializers.base import Beside
 
 _PREFIX_OF_SCOPE = {Scope.AGENT: Prefix.AGENT, Scope.LICENSE: Prefix.LICENSE, Scope.CUSTOMER: Prefix.CUSTOMER}
 
 
-class StandingQuota:
-    """A quota's own row with how it stands for one subject."""
-
-    def __init__(self, quota: Quota, standing: QuotaStanding) -> None:
-        self._quota = quota
-        # An add-on's quota that counts the same is part of this one: its limit is in these terms, not in the row.
-        self.limit = standing.terms.limit
-        self.ceiling = standing.terms.ceiling
-        scope = standing.terms.scope
-        prefix = _PREFIX_OF_SCOPE.get(scope)
-        self.subject = {scope.value: encode_id(prefix, standing.terms.subject_id) if prefix else True}
-        self.used = standing.used
-        self.held = standing.held
-        self.top_ups = standing.top_ups
-        self.remaining = standing.remaining
-        self.state = standing.state.value
-        self.resets_at = standing.resets_at
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._quota, name)
-
-
-def applying(tenant: Tenant, asked: Query, matching: QuerySet[Quota], *, at: datetime) -> list[StandingQuota] | None:
+def applying(tenant: Tenant, asked: Query, matching: QuerySet[Quota], *, at: datetime) -> list[Beside] | None:
     """The quotas of `matching` that apply to what `asked` names; None if it names no agent, licence or customer.
 
     What does not exist, or is another workspace's, has no quotas. Raises Invalid where two are named.
@@ -59,7 +38,26 @@ def applying(tenant: Tenant, asked: Query, matching: QuerySet[Quota], *, at: dat
         return []
     standings = quotas_applying(tenant, at=at, **{name: subject})
     rows = matching.in_bulk([standing.terms.id for standing in standings])
-    return [StandingQuota(rows[each.terms.id], each) for each in standings if each.terms.id in rows]
+    return [_standing(rows[each.terms.id], each) for each in standings if each.terms.id in rows]
+
+
+def _standing(quota: Quota, standing: QuotaStanding) -> Beside:
+    """A quota's row with how it stands for one subject."""
+    terms = standing.terms
+    prefix = _PREFIX_OF_SCOPE.get(terms.scope)
+    return Beside(
+        quota,
+        # An add-on's quota that counts the same is part of this one: its limit is in these terms, not in the row.
+        limit=terms.limit,
+        ceiling=terms.ceiling,
+        subject={terms.scope.value: encode_id(prefix, terms.subject_id) if prefix else True},
+        used=standing.used,
+        held=standing.held,
+        top_ups=standing.top_ups,
+        remaining=standing.remaining,
+        state=standing.state.value,
+        resets_at=standing.resets_at,
+    )
 
 
 def _subject(tenant: Tenant, name: str, value: UUID | str) -> Any:

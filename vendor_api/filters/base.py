@@ -143,6 +143,8 @@ class Query(django_filters.FilterSet):
         """`at` is the workspace's time, for what depends on it."""
         self.at = at
         super().__init__(data, queryset=QuerySet() if queryset is None else queryset)
+        for name, found in self.filters.items():
+            found.label = name  # otherwise made from a model's field, which not every filter has
         self.wanted_metadata: dict[str, str] = {}
 
     def check(self) -> None:

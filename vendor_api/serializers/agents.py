@@ -10,7 +10,7 @@ from rest_framework import serializers
 from common.clock import real_clock
 from common.ids import Prefix
 from licenses.domain.enums import AgentKind, AgentStatus, KeyStatus
-from vendor_api.serializers.base import Body, Shape
+from vendor_api.serializers.base import Beside, Body, Shape
 from vendor_api.serializers.common import MetadataField, RateLimitBody, RateLimitShape, ResourceShape, capped_list
 from vendor_api.serializers.fields import ChoiceField, IdField, ReferenceField, TextField, TimeField, WholeNumberField
 
@@ -89,8 +89,8 @@ class AgentKeyShape(ResourceShape):
     last_used_at = TimeField(allow_null=True)
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
-        instance.status = key_status(instance.revoked_at, instance.expires_at)
-        return super().to_representation(instance)
+        status = key_status(instance.revoked_at, instance.expires_at)
+        return super().to_representation(Beside(instance, status=status))
 
 
 def key_status(revoked_at: datetime | None, expires_at: datetime | None) -> str:

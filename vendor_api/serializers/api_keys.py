@@ -10,7 +10,7 @@ from common.ids import Prefix
 from licenses.domain.enums import KeyStatus
 from tenants.domain.enums import ApiKeyKind
 from vendor_api.serializers.agents import key_status
-from vendor_api.serializers.base import Body
+from vendor_api.serializers.base import Beside, Body
 from vendor_api.serializers.common import ResourceShape, text_list
 from vendor_api.serializers.fields import ChoiceField, IdField, TextField, TimeField
 
@@ -38,8 +38,8 @@ class ApiKeyShape(ResourceShape):
     last_used_at = TimeField(allow_null=True)
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
-        instance.status = key_status(instance.revoked_at, instance.expires_at)
-        return super().to_representation(instance)
+        status = key_status(instance.revoked_at, instance.expires_at)
+        return super().to_representation(Beside(instance, status=status))
 
 
 class CreatedApiKeyShape(ApiKeyShape):

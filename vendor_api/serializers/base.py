@@ -58,6 +58,17 @@ class Shape(serializers.Serializer[Any]):
         return shown
 
 
+class Beside:
+    """An object with something beside its own attributes, for shapes that show what follows from elsewhere."""
+
+    def __init__(self, original: Any, **more: Any) -> None:
+        self.__dict__.update(more)
+        self._original = original
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._original, name)
+
+
 def show(shape: type[Shape], instance: Any, *, at: datetime) -> dict[str, Any]:
     """An object in its public shape, as it stands at `at`."""
     return shape(context={"at": at}).to_representation(instance)

@@ -137,5 +137,10 @@ class EmptyBody(Body):
 class ResourceShape(Shape):
     """What every resource has."""
 
-    created_at = TimeField(read_only=True)
-    updated_at = TimeField(read_only=True)
+    created_at = TimeField()
+    updated_at = TimeField()
+
+    def get_fields(self) -> dict[str, Any]:
+        # What a base class declares comes first; these two are read last.
+        fields = super().get_fields()
+        return fields | {name: fields.pop(name) for name in ("created_at", "updated_at")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -13,7 +13,7 @@ from licenses.domain.enums import DisplayedStatus, GrantSource, LicenseKind, Lic
 from licenses.domain.facts import LicenseFacts
 from licenses.domain.license_times import displayed_status
 from licenses.models import License
-from vendor_api.serializers.base import Body, Shape
+from vendor_api.serializers.base import Beside, Body, Shape
 from vendor_api.serializers.common import (
     LevelRateLimitBody,
     LevelRateLimitShape,
@@ -112,33 +112,30 @@ class LicenseShape(ResourceShape):
     revoked_at = TimeField(allow_null=True)
     archived_at = TimeField(allow_null=True)
 
-    def to_representation(self, instance: License) -> dict[str, Any]:
-        return super().to_representation(_LicenseView(instance, self.context["at"]))
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        return super().to_representation(_with_consequences(instance, self.context["at"]))
 
 
-class _LicenseView:
+def _with_consequences(license: License, at: datetime) -> Beside:
     """A licence with what follows from its plans and from the clock."""
-
-    def __init__(self, license: License, at: Any) -> None:
-        self._license = license
-        carried = list(license.carried_plans.all())
-        base = next(each.plan for each in carried if each.role == PlanRole.BASE)
-        facts = LicenseFacts(
-            id=license.id,
-            status=LicenseStatus(license.status),
-            starts_at=license.starts_at,
-            expires_at=license.expires_at,
-            grace=timedelta(days=base.grace_days),
-        )
-        self.plan = base.code
-        self.product = base.product.code
-        self.add_ons = [each.plan.code for each in carried if each.role == PlanRole.ADD_ON]
-        self.status = displayed_status(facts, at).value
-        self.grace_until = facts.grace_until if base.grace_days else None
-        self.key_hint = license.key_hint or None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._license, name)
+    carried = list(license.carried_plans.all())
+    base = next(each.plan for each in carried if each.role == PlanRole.BASE)
+    facts = LicenseFacts(
+        id=license.id,
+        status=LicenseStatus(license.status),
+        starts_at=license.starts_at,
+        expires_at=license.expires_at,
+        grace=timedelta(days=base.grace_days),
+    )
+    return Beside(
+        license,
+        plan=base.code,
+        product=base.product.code,
+        add_ons=[each.plan.code for each in carried if each.role == PlanRole.ADD_ON],
+        status=displayed_status(facts, at).value,
+        grace_until=facts.grace_until if base.grace_days else None,
+        key_hint=license.key_hint or None,
+    )
 
 
 class IssuedLicenseShape(Shape):
@@ -154,8 +151,7 @@ class RotatedLicenseShape(LicenseShape):
     license_key = serializers.CharField(allow_null=True)
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
-        instance.license.license_key = instance.license_key
-        return super().to_representation(instance.license)
+        return super().to_representation(Beside(instance.license, license_key=instance.license_key))
 
 
 class EntitlementShape(Shape):

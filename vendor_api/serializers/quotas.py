@@ -11,7 +11,8 @@ from rest_framework import serializers
 from common.ids import Prefix, encode_id
 from metering.domain.enums import Aggregation, Anchor, Period, QuotaMode, QuotaState, Scope
 from metering.models import Quota
-from vendor_api.serializers.base import Body, Shape
+from metering.selectors.meters import declared_dimensions
+from vendor_api.serializers.base import Beside, Body, Shape
 from vendor_api.serializers.common import ResourceShape, capped_list, text_list
 from vendor_api.serializers.fields import (
     AnyField,
@@ -114,8 +115,7 @@ class MeterShape(ResourceShape):
     archived_at = TimeField(allow_null=True)
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
-        instance.dimension_names = [each if isinstance(each, str) else each["name"] for each in instance.dimensions]
-        shown = super().to_representation(instance)
+        shown = super().to_representation(Beside(instance, dimension_names=declared_dimensions(instance)))
         shown["value_from"] = shown["value_from"] or None
         if not instance.derived:
             shown["rate_card"] = None
@@ -183,6 +183,9 @@ class QuotaShape(QuotaTermsShape):
         return super().to_representation(instance) | {"on": owner_of(instance)}
 
 
+_UNPLACED = dict.fromkeys(("subject", "used", "held", "top_ups", "remaining", "state", "resets_at"))
+
+
 class ListedQuotaShape(QuotaShape):
     """A quota in a list; how it stands is null unless the list asks for one agent, licence or customer."""
 
@@ -195,10 +198,7 @@ class ListedQuotaShape(QuotaShape):
     resets_at = TimeField(allow_null=True)
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
-        if isinstance(instance, Quota):
-            for name in ("subject", "used", "held", "top_ups", "remaining", "state", "resets_at"):
-                setattr(instance, name, None)
-        return super().to_representation(instance)
+        return super().to_representation(Beside(instance, **_UNPLACED) if isinstance(instance, Quota) else instance)
 
 
 def owner_of(quota: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from common.ids import Prefix, encode_id
 from metering.domain.enums import HoldStatus, OnExcess, OverageStatus, Scope
 from metering.domain.money import round_money
 from tenants.domain.enums import ActorKind, JobStatus
-from vendor_api.serializers.base import Body, Shape
+from vendor_api.serializers.base import Beside, Body, Shape
 from vendor_api.serializers.common import ResourceShape
 from vendor_api.serializers.fields import IdField, MapField, QuantityField, TimeField
 from vendor_api.serializers.quotas import OnField
@@ -100,13 +100,9 @@ class AuditEntryShape(Shape):
     previous_hash = HexField(source="seal.previous_hash")
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
-        instance.actor = {
-            "kind": instance.actor_kind,
-            "id": instance.actor_id or None,
-            "name": instance.actor_name or None,
-        }
-        instance.target = {"kind": instance.target_kind, "id": instance.target_id}
-        shown = super().to_representation(instance)
+        actor = {"kind": instance.actor_kind, "id": instance.actor_id or None, "name": instance.actor_name or None}
+        target = {"kind": instance.target_kind, "id": instance.target_id}
+        shown = super().to_representation(Beside(instance, actor=actor, target=target))
         return shown | {"request_id": instance.request_id or None, "address": instance.address or None}
 
 

@@ -14,6 +14,7 @@ from tenants.services import api_keys
 from vendor_api.filters.resources import ApiKeyFilter
 from vendor_api.operations import Resource
 from vendor_api.serializers.api_keys import API_KEY_EXAMPLE, ApiKeyBody, ApiKeyShape, CreatedApiKeyShape
+from vendor_api.serializers.base import Beside
 from vendor_api.serializers.common import ReasonBody
 from vendor_api.views.base import VendorView
 
@@ -57,8 +58,7 @@ class ApiKeysView(ApiKeyRoute):
 
     def post(self) -> HttpResponse:
         created = api_keys.create_api_key(**self.who(), **self.handed_on())
-        created.api_key.key = created.text  # type: ignore[attr-defined]
-        return self.show(created.api_key)
+        return self.show(Beside(created.api_key, key=created.text))
 
 
 class ApiKeyView(ApiKeyRoute):
