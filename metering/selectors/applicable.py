@@ -17,8 +17,9 @@ from metering.domain.numbers import EXACT, ZERO
 from metering.domain.periods import Window
 from metering.domain.quota_state import quota_state, remaining
 from metering.domain.terms import QuotaTerms
-from metering.models import Balance, HoldLine, LateEntry, Quota, TopUp, TopUpBurn, UsageEvent
+from metering.models import Balance, HoldLine, Quota, TopUp, TopUpBurn
 from metering.selectors.quotas import customer_groups, list_quotas
+from metering.selectors.seeds import counted
 from metering.selectors.terms import applying_quotas, bind_quotas
 from tenants.models import Customer, Tenant
 
@@ -95,8 +96,8 @@ def standings(
 ) -> list[QuotaStanding]:
     """How these quotas stand at `at`, in their order; a few reads, whatever their number.
 
-    `license_id` is that of the agents among the subjects. What expired holds reserve is left out, though not written.
-    A quota whose period has no balance yet counts what its events come to.
+    `license_id` is that of the agents among the subjects, needed where there are any. What expired holds reserve is
+    left out, though not written. A quota whose period has no balance yet counts what its events come to.
     """
     windows = [quota.window(at, timezone) for quota in terms]
     ids = [quota.balance_id(window) for quota, window in zip(terms, windows, strict=True)]
@@ -112,7 +113,16 @@ def standings(
     for quota, window, id in zip(terms, windows, ids, strict=True):
         balance = balances.get(id)
         if balance is None or (balance.detached_at is not None and balance.closed_at is None):
-            used = _seen(tenant_id, quota, window, balance_id=id, license_id=license_id)
+            used = counted(
+                balance_id=id,
+                tenant_id=tenant_id,
+                meter_id=quota.meter_id,
+                scope=quota.scope,
+                subject_id=quota.subject_id,
+                license_id=license_id or quota.subject_id,
+                filter=quota.filter,
+                window=window,
+            )
         else:
             used = balance.used
         held = EXACT.subtract(balance.held, expired.get(id, ZERO)) if balance is not None else ZERO
@@ -176,25 +186,3 @@ def _top_ups(tenant_id: UUID, terms: Sequence[QuotaTerms], ids: Sequence[UUID], 
         id: EXACT.add(added.get(id, ZERO), rest.get((quota.key, quota.subject_id), ZERO))
         for quota, id in zip(terms, ids, strict=True)
     }
-
-
-def _seen(tenant_id: UUID, quota: QuotaTerms, window: Window, *, balance_id: UUID, license_id: UUID | None) -> Decimal:
-    """What the period's events come to, less those that count elsewhere, plus those that count here instead."""
-    late = LateEntry.objects.for_tenant(tenant_id)
-    events = UsageEvent.objects.for_tenant(tenant_id).filter(meter_id=quota.meter_id, occurred_at__gte=window.start)
-    if window.end is not None:
-        events = events.filter(occurred_at__lt=window.end)
-    if quota.filter:
-        events = events.filter(dimensions__contains=dict(quota.filter))
-    match quota.scope:
-        case Scope.AGENT:
-            events = events.filter(agent_path__contains=[quota.subject_id])
-            events = events.filter(license_id=license_id) if license_id else events
-        case Scope.LICENSE:
-            events = events.filter(license_id=quota.subject_id)
-        case Scope.CUSTOMER:
-            events = events.filter(customer_id=quota.subject_id)
-    events = events.exclude(id__in=late.filter(own_balance_id=balance_id).values("event_id"))
-    own = events.aggregate(total=Sum("quantity"))["total"] or ZERO
-    others = late.filter(balance_id=balance_id).aggregate(total=Sum("quantity"))["total"] or ZERO
-    return EXACT.add(own, others)

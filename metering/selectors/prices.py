@@ -1,7 +1,5 @@
-"""Reads of prices, and which of them is in force when."""
+"""Reads of prices; which of them is in force for a period is in `metering.selectors.billing`."""
 
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -10,8 +8,6 @@ from metering.domain.enums import PriceModel
 from metering.domain.rating import PriceTerms, Tier
 from metering.models import Price
 from tenants.models import Tenant, TenantQuerySet
-
-_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def list_prices(tenant: Tenant | UUID, *, archived: bool = False) -> TenantQuerySet[Price]:
@@ -23,27 +19,6 @@ def list_prices(tenant: Tenant | UUID, *, archived: bool = False) -> TenantQuery
 def prices_of_plan(plan: Plan) -> TenantQuerySet[Price]:
     """A plan's prices that were not archived, in the order in which they were made."""
     return list_prices(plan.tenant_id).filter(plan=plan).order_by("created_at", "id")
-
-
-def price_in_force(prices: Iterable[Price], *, meter_id: UUID, wanted: Mapping[str, str], at: datetime) -> Price | None:
-    """Which of a plan's prices, archived ones among them, holds for a period that starts at `at`.
-
-    `wanted` is the filter of the quota that is billed.
-
-    Of the prices that are not archived, the one that began last at or before `at`; one without a start is in force from
-    ever. Where there is none, the one that was archived after `at`, since a price that is taken away in the middle of a
-    period still holds for it. None: nothing is charged.
-    """
-    mine = [
-        price
-        for price in prices
-        if price.meter_id == meter_id and price.filter == dict(wanted) and (price.starts_at or _EVER) <= at
-    ]
-    live = [price for price in mine if price.archived_at is None]
-    if live:
-        return max(live, key=lambda price: (price.starts_at or _EVER, price.created_at))
-    gone = [price for price in mine if price.archived_at is not None and price.archived_at > at]
-    return max(gone, key=lambda price: (price.starts_at or _EVER, price.archived_at or _EVER), default=None)
 
 
 def price_terms(price: Price) -> PriceTerms:

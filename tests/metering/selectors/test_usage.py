@@ -3,11 +3,13 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from random import Random
+from threading import Event, Thread
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 
 from common.errors import Invalid
 from metering.models import RollupCursor, UsageRollup
@@ -291,3 +293,43 @@ def test_query_usage__any_window__needs_two_reads(django_assert_num_queries: Any
             report = ask(workspace, at(0), at(24), window=window)
         assert report.total == Decimal(1)
         assert all(first.end <= then.start for first, then in pairwise(report.rows))
+
+
+def test_query_usage__any_range_and_any_progress_of_the_roll_up__equals_the_sum_of_the_events() -> None:
+    workspace = Workspace.make()
+    chance = Random(20261103)
+    events: list[tuple[datetime, int]] = []
+    ranges = [sorted(DAY + timedelta(seconds=chance.randrange(3 * 86_400)) for _ in range(2)) for _ in range(40)]
+    ranges += [[at(hour), at(hour + length)] for hour in range(0, 30, 7) for length in (1, 24, 25, 48)]
+    for step in range(4):
+        for _ in range(25):
+            events.append((DAY + timedelta(seconds=chance.randrange(3 * 86_400)), chance.randrange(1, 1000)))
+            workspace.use(str(events[-1][1]), at=events[-1][0])
+        for start, end in ranges:
+            if start < end:
+                expected = sum(quantity for when, quantity in events if start <= when < end)
+                window = chance.choice([None, *UsageWindow])
+                report = ask(workspace, start, end, window=window, timezone=chance.choice([BERLIN, ZoneInfo("UTC")]))
+                assert (step, start, end, window, report.total) == (step, start, end, window, Decimal(expected))
+        roll_up_usage()
+
+
+def test_query_usage__while_the_roll_up_is_under_way__never_counts_twice_or_misses() -> None:
+    workspace = Workspace.make()
+    stop = Event()
+
+    def roll_up_again_and_again() -> None:
+        while not stop.is_set():
+            roll_up_usage(chunk=1)
+        connections.close_all()
+
+    roller = Thread(target=roll_up_again_and_again)
+    roller.start()
+    try:
+        for number in range(1, 41):
+            workspace.use("1", at=at(9, number % 60))
+            assert ask(workspace, at(0), at(24)).total == Decimal(number)
+            assert ask(workspace, at(0), at(23, 59), window=UsageWindow.HOUR).total == Decimal(number)
+    finally:
+        stop.set()
+        roller.join()
