@@ -15,3 +15,12 @@ def every(seconds: float, task: str) -> None:
 def daily(hour: int, minute: int, task: str) -> None:
     """Send `task` once a day at this time of UTC."""
     BEAT_SCHEDULE[task] = {"task": task, "schedule": crontab(hour=str(hour), minute=str(minute))}
+
+
+every(20, "metering.roll_up_usage")
+every(600, "metering.accrue_overage")
+every(60, "metering.close_periods")
+every(10, "metering.expire_holds")
+every(3600, "metering.maintain_partitions")
+every(30, "metering.run_waiting_jobs")
+daily(3, 40, "metering.verify_ledger")

@@ -96,13 +96,13 @@ class Supervisor:
             redis_url=redis_url,
             sockets=str(self.sockets or ""),
         )
-        self._manage("migrate", "--no-input", "--verbosity=0", doing="bringing the database up to date")
-        if self.options.quickstart:
-            self._manage("quickstart", doing="setting up the demo vendor (a month of usage on the first start)")
+        self.say("bringing the database up to date" + (" and the demo vendor in" if self.options.quickstart else ""))
+        self._manage("prepare_stack", *([] if self.options.quickstart else ["--no-demo"]))
         for child in self._programs():
             child.start()
             self.watched.append(Watched(child, child.start))
-        self._wait_until_ready()
+            if child.name == "web":
+                self._wait_until_ready(child)  # first, so that nothing else delays it
 
     def watch(self) -> None:
         """One look at every child: what has ended is started again, sooner the longer it had lived."""
@@ -180,8 +180,7 @@ class Supervisor:
         self.say(f"{store.child.name} runs (process {store.child.pid})")
         return store.url
 
-    def _manage(self, *command: str, doing: str) -> None:
-        self.say(doing)
+    def _manage(self, *command: str) -> None:
         child = Child(
             command[0],
             [sys.executable, BASE_DIR / "manage.py", *command],
@@ -209,7 +208,7 @@ class Supervisor:
                 # Below the number of connections it would starve whole connections, not slow all of them down.
                 *("--backpressure", "1024"),
                 *("--respawn-failed-workers", "--respawn-interval", "0.1"),
-                *("--workers-kill-timeout", "10"),
+                *("--workers-kill-timeout", "4"),
                 *("--log-level", "warning"),
             ],
             "worker": [
@@ -226,9 +225,8 @@ class Supervisor:
             for name, command in commands.items()
         ]
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self, web: Child) -> None:
         end = time.monotonic() + READY_TIMEOUT
-        web = next(w.child for w in self.watched if w.child.name == "web")
         host = "[::1]" if ":" in self.options.host else "127.0.0.1"
         while not _answers(f"http://{host}:{self.options.port}/readyz"):
             if not web.is_running():

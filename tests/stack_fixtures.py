@@ -128,11 +128,11 @@ class LiveStack:
             children = psutil.Process(self.pid("web")).children()
             return [child.pid for child in children if "resource_tracker" not in " ".join(child.cmdline())]
         marks = {
-            "postgres": "bin/postgres",
+            "postgres": "bin/postgres -D",
             "valkey": "valkey-server",
-            "web": "granian",
-            "worker": "worker",
-            "beat": "beat",
+            "web": "-m granian",
+            "worker": "licensing_site worker",
+            "beat": "licensing_site.beat beat",
         }
         found = psutil.Process(self.process.pid).children()
         return [child.pid for child in found if marks[name] in " ".join(child.cmdline())]

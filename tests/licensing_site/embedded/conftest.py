@@ -9,14 +9,6 @@ import pytest
 from licensing_site.embedded import EmbeddedPostgres, EmbeddedValkey
 from licensing_site.embedded.account import server_account
 from licensing_site.embedded.places import socket_folder
-from tests.stores import make_var_dir, remove_var_dir
-
-
-@pytest.fixture
-def var_dir() -> Iterator[Path]:
-    folder = make_var_dir()
-    yield folder
-    remove_var_dir(folder)
 
 
 @pytest.fixture
