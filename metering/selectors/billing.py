@@ -13,7 +13,11 @@ from django.db import connection
 # changed, an add-on has a quota of its own), the one counts that was in force at the period's end: one detached only
 # after it, else one that is attached, else one whose plan the licence carries; then the base plan's; then the oldest.
 _BILLED = """
-billed AS (
+asked AS (
+    SELECT id, tenant_id, subject_id, meter_id, filter, period_start, period_end FROM metering_balance
+    WHERE scope = 'license' AND plan_id IS NOT NULL AND used > 0 AND {which}
+      AND (tenant_id, subject_id) IN (SELECT * FROM unnest(%(tenants)s::uuid[], %(licenses)s::uuid[]))
+), billed AS (
     SELECT balance.id, balance.tenant_id, balance.quota_key, balance.scope, balance.subject_id, balance.meter_id,
            balance.filter, balance.period_start, balance.period_end, balance.used, balance.carried,
            quota.id AS quota_id, price.id AS price_id,
@@ -50,8 +54,12 @@ billed AS (
                AND same.meter_id = quota.meter_id AND same.filter = quota.filter AND same.period = quota.period
                AND same.anchor = quota.anchor)
     ) AS summed ON true
-    WHERE balance.scope = 'license' AND balance.plan_id IS NOT NULL
-      AND (balance.tenant_id, balance.subject_id) IN (SELECT * FROM unnest(%(tenants)s::uuid[], %(licenses)s::uuid[]))
+    WHERE balance.scope = 'license' AND balance.plan_id IS NOT NULL AND EXISTS (
+        SELECT FROM asked
+        WHERE asked.tenant_id = balance.tenant_id AND asked.subject_id = balance.subject_id
+          AND asked.meter_id = balance.meter_id AND asked.filter = balance.filter
+          AND balance.period_start < coalesce(asked.period_end, 'infinity')
+          AND asked.period_start < coalesce(balance.period_end, 'infinity'))
 )
 """
 
@@ -66,7 +74,7 @@ CROSS JOIN LATERAL (
     SELECT coalesce(sum(burn.quantity), 0) AS quantity FROM metering_topupburn AS burn
     WHERE burn.tenant_id = mine.tenant_id AND burn.balance_id = mine.id
 ) AS burnt
-WHERE mine.id IN (SELECT id FROM metering_balance WHERE {which})
+WHERE mine.id IN (SELECT id FROM asked)
   AND mine.used > mine.quota_limit + mine.carried + burnt.quantity
   AND NOT EXISTS (
       SELECT FROM billed AS other
@@ -76,11 +84,12 @@ WHERE mine.id IN (SELECT id FROM metering_balance WHERE {which})
         AND mine.period_start < coalesce(other.period_end, 'infinity') AND other.rank < mine.rank)
   AND NOT EXISTS (
       SELECT FROM metering_overagerecord AS waived
-      WHERE waived.tenant_id = mine.tenant_id AND waived.balance_id = mine.id AND waived.status = 'voided')
+      WHERE waived.tenant_id = mine.tenant_id AND waived.license_id = mine.subject_id
+        AND waived.period_start = mine.period_start AND waived.balance_id = mine.id AND waived.status = 'voided')
 ORDER BY mine.id
 """
-_OF_OPEN = _EXCESS.format(billed=_BILLED, which="closed_at IS NULL AND subject_id = ANY(%(licenses)s::uuid[])")
-_OF_SOME = _EXCESS.format(billed=_BILLED, which="id = ANY(%(balances)s::uuid[])")
+_OF_OPEN = _EXCESS.format(billed=_BILLED.format(which="closed_at IS NULL"))
+_OF_SOME = _EXCESS.format(billed=_BILLED.format(which="id = ANY(%(balances)s::uuid[])"))
 
 
 @dataclass(frozen=True, slots=True)

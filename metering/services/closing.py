@@ -126,7 +126,7 @@ def _close(tenant_id: UUID, due: list[UUID], *, now: datetime, at: datetime, clo
         billed = {each.excess.balance_id for each in rated}
         refused = [each.balance_id for each in excesses if each.balance_id not in billed]
         ids = [id for id in ids if id not in refused]
-        withdraw_records(ids, kept=billed)
+        withdraw_records(licenses, kept=billed, balances=ids)
         written = write_records(rated, status=OverageStatus.FINALIZED, now=now, finalized_at=at)
         _tell(rated, written)
         cursor.execute(_CLOSE, [at, ids])

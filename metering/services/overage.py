@@ -23,7 +23,6 @@ from metering.services.cursors import (
     read_cursor,
 )
 from metering.services.overage_records import (
-    balances_with_open_records,
     lock_accrual,
     rate_excesses,
     withdraw_records,
@@ -31,6 +30,8 @@ from metering.services.overage_records import (
 )
 
 WORK = "overage"
+#: The cursor that says when all open periods were last looked at.
+WHOLE = "overage_all"
 #: Licences in one transaction.
 CHUNK = 500
 #: A change of terms is committed later than it is stamped; none takes longer than this.
@@ -72,7 +73,8 @@ def accrue_overage(*, everything: bool = False, now: datetime | None = None) -> 
     ensure_cursor(name)
     position = read_cursor(name)
     end = horizon()
-    if everything or position is None or position.moved_at is None or position.watermark > end:
+    everything = everything or position is None or position.moved_at is None or position.watermark > end
+    if everything or position is None or position.moved_at is None:
         licenses = _every()
     else:
         licenses = _touched(position, position.moved_at)
@@ -80,6 +82,10 @@ def accrue_overage(*, everything: bool = False, now: datetime | None = None) -> 
     for first in range(0, len(licenses), CHUNK):
         changed += _accrue(licenses[first : first + CHUNK], now)
     move_cursor(name, end, now)
+    if everything:
+        whole = cursor_name(WHOLE)
+        ensure_cursor(whole)
+        move_cursor(whole, end, now)
     return changed
 
 
@@ -88,7 +94,7 @@ def _accrue(licenses: Sequence[License], now: datetime) -> int:
         lock_accrual()
         excesses = excess_of_licenses(licenses)
         over = [each.balance_id for each in excesses]
-        withdrawn = withdraw_records(balances_with_open_records(licenses), kept=over)
+        withdrawn = withdraw_records(licenses, kept=over)
         return withdrawn + len(write_records(rate_excesses(excesses), status=OverageStatus.OPEN, now=now))
 
 

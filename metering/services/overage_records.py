@@ -57,18 +57,14 @@ RETURNING record.id, record.balance_id
 
 _WITHDRAW = """
 DELETE FROM metering_overagerecord AS record
-WHERE record.status = 'open' AND record.balance_id = ANY(%(balances)s::uuid[])
+WHERE record.status = 'open'
+  AND (record.tenant_id, record.license_id) IN (SELECT * FROM unnest(%(tenants)s::uuid[], %(licenses)s::uuid[]))
+  AND (%(balances)s::uuid[] IS NULL OR record.balance_id = ANY(%(balances)s::uuid[]))
   AND NOT record.balance_id = ANY(%(kept)s::uuid[])
 """
 
 #: Before the point, as the table has them.
 _AMOUNT_DIGITS = 34
-
-_OPEN_BALANCES = """
-SELECT record.balance_id FROM metering_overagerecord AS record
-WHERE record.status = 'open' AND (record.tenant_id, record.license_id) IN (
-    SELECT * FROM unnest(%s::uuid[], %s::uuid[]))
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +128,24 @@ def write_records(
         return {balance_id: record_id for record_id, balance_id in cursor.fetchall()}
 
 
-def withdraw_records(balances: Iterable[UUID], *, kept: Iterable[UUID]) -> int:
-    """Delete the open records of these balances but for `kept` ones: nothing is over there any more."""
+def withdraw_records(
+    licenses: Iterable[tuple[UUID, UUID]], *, kept: Iterable[UUID], balances: Iterable[UUID] | None = None
+) -> int:
+    """Delete the open records of these licences, given as (tenant, licence), where nothing is over any more.
+
+    Those of the balances `kept` stay; with `balances`, so do those of all others. Returns how many went.
+    """
+    pairs = list(licenses)
+    arguments = {
+        "tenants": [tenant for tenant, _ in pairs],
+        "licenses": [license for _, license in pairs],
+        "balances": None if balances is None else list(balances),
+        "kept": list(kept),
+    }
     with connection.cursor() as cursor:
-        cursor.execute(_WITHDRAW, {"balances": list(balances), "kept": list(kept)})
+        cursor.execute(_WITHDRAW, arguments)
         withdrawn: int = cursor.rowcount
     return withdrawn
-
-
-def balances_with_open_records(licenses: Iterable[tuple[UUID, UUID]]) -> list[UUID]:
-    """The balances of these licences, given as (tenant, licence), that have an open record."""
-    pairs = list(licenses)
-    with connection.cursor() as cursor:
-        cursor.execute(_OPEN_BALANCES, [[tenant for tenant, _ in pairs], [license for _, license in pairs]])
-        return [id for (id,) in cursor.fetchall()]
 
 
 def lines_as_json(rated: RatedAmount) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 
 from common.clock import real_clock
+from metering.selectors.buckets import buckets_of
 from metering.services.cursors import (
     cursor_name,
     ensure_cursor,
@@ -33,30 +34,6 @@ FROM (SELECT xid, div(sum(events) OVER (ORDER BY xid) - events, %(chunk)s) AS pa
 GROUP BY part ORDER BY 1
 """
 
-# The id begins with the bucket's time, so that new buckets lie together in the index; the rest is a digest of what
-# the bucket is for. Dimensions are grouped by text: equal numbers of jsonb may be written differently.
-BUCKETS = """
-quarters AS MATERIALIZED (
-    SELECT tenant_id, date_bin('15 minutes', occurred_at, 'epoch'::timestamptz) AS bucket_start, meter_id,
-           customer_id, license_id, agent_id, dimensions::text AS dimensions,
-           sum(quantity) AS total, count(*) AS events
-    FROM metering_usageevent WHERE {which}
-    GROUP BY 1, 2, 3, 4, 5, 6, 7
-), sized AS (
-    SELECT 'quarter' AS size, quarters.* FROM quarters
-    UNION ALL
-    SELECT 'day', tenant_id, date_bin('1 day', bucket_start, 'epoch'::timestamptz), meter_id,
-           customer_id, license_id, agent_id, dimensions, sum(total), sum(events)
-    FROM quarters GROUP BY 2, 3, 4, 5, 6, 7, 8
-), buckets AS (
-    SELECT (lpad(to_hex(greatest(extract(epoch FROM bucket_start), 0)::bigint), 12, '0')
-            || left(encode(sha256(convert_to(concat_ws('|', tenant_id, size, extract(epoch FROM bucket_start)::bigint,
-                meter_id, customer_id, license_id, coalesce(agent_id::text, ''), dimensions), 'UTF8')), 'hex'), 20)
-           )::uuid AS id, sized.*
-    FROM sized
-)
-"""
-
 _INSERT = """
 WITH {buckets}
 INSERT INTO metering_usagerollup (id, tenant_id, size, bucket_start, meter_id, customer_id, license_id, agent_id,
@@ -66,8 +43,8 @@ FROM buckets
 ON CONFLICT (id) DO UPDATE SET total = metering_usagerollup.total + excluded.total,
                                events = metering_usagerollup.events + excluded.events
 """
-_ADD = _INSERT.format(buckets=BUCKETS.format(which="xid >= %(start)s AND xid < %(end)s"))
-_ADD_ALL = _INSERT.format(buckets=BUCKETS.format(which="true"))
+_ADD = _INSERT.format(buckets=buckets_of("xid >= %(start)s AND xid < %(end)s"))
+_ADD_ALL = _INSERT.format(buckets=buckets_of("true"))
 
 _LAG = """
 SELECT min(event.recorded_at - coalesce(tenant.clock_offset, '0'))

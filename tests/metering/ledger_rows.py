@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
+from django.db.models.functions import Now
 
 from common.ids import new_id
 from licenses.domain.enums import PlanRole
@@ -163,7 +164,7 @@ class Workspace:
         ensure_partition_for(at)
         with transaction.atomic():
             for balance in balances:
-                Balance.objects.filter(pk=balance.pk).update(used=F("used") + Decimal(quantity))
+                Balance.objects.filter(pk=balance.pk).update(used=F("used") + Decimal(quantity), updated_at=Now())
             return insert_event(self, Decimal(quantity), at, agent, dimensions or {}, client_id or str(new_id()))
 
     def hold(

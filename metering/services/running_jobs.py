@@ -1,0 +1,62 @@
+"""Jobs of metering: longer work that a vendor asked for, done by whichever worker takes it first."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+
+from metering.services.closing import Closed, close_periods
+from tenants.models import Job
+from tenants.services.jobs import LeaseLostError, claim_job, fail_job, finish_job, renew_lease
+
+log = structlog.get_logger(__name__)
+
+CLOSE_PERIODS: Final = "periods.close"
+#: Renewed after each chunk, so a job whose worker was killed is taken over a minute later.
+_LEASE = timedelta(minutes=1)
+
+
+def run_job(*, job_id: UUID | None = None) -> bool:
+    """Do this job, or the oldest one that waits or whose worker died; False if there is nothing to do.
+
+    What a job does is safe to do again, so a worker that is killed half-way is simply succeeded.
+    """
+    job = claim_job(kinds=tuple(_WORK), job_id=job_id, lease=_LEASE)
+    if job is None:
+        return False
+    log.info("job.started", job=job.public_id, kind=job.kind)
+    try:
+        work = _WORK.get(job.kind)
+        if work is None:
+            fail_job(job=job, error={"code": "kind_unknown", "detail": f"No worker does {job.kind}."})
+        else:
+            finish_job(job=job, result=work(job))
+            log.info("job.finished", job=job.public_id, kind=job.kind)
+    except LeaseLostError:
+        log.warning("job.lease_lost", job=job.public_id, kind=job.kind)
+    return True
+
+
+def _close_periods(job: Job) -> Mapping[str, Any]:
+    """`{"before": time}` finalises what ended by then; without it, what has ended."""
+    before = job.input.get("before")
+    closed = close_periods(
+        before=datetime.fromisoformat(before) if before else datetime.max.replace(tzinfo=UTC),
+        tenant=job.tenant,
+        on_progress=partial(_renew, job),
+    )
+    return _counts(closed)
+
+
+def _renew(job: Job, closed: Closed) -> None:
+    renew_lease(job=job, progress=_counts(closed), lease=_LEASE)
+
+
+def _counts(closed: Closed) -> dict[str, int]:
+    return {"closed": closed.balances, "finalized": closed.finalized, "refused": len(closed.refused)}
+
+
+_WORK: Final[Mapping[str, Callable[[Job], Mapping[str, Any]]]] = {CLOSE_PERIODS: _close_periods}
