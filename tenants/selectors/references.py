@@ -6,6 +6,7 @@ from uuid import UUID
 from django.db import models
 
 from common.ids import Prefix, parse_any_id
+from common.text import TextError, check_text
 from tenants.models import TenantQuerySet
 
 M = TypeVar("M", bound=models.Model)
@@ -24,6 +25,15 @@ def find(queryset: TenantQuerySet[M], reference: object, *, prefix: Prefix, code
         return None
     if (parsed := parse_any_id(reference)) is not None:
         return queryset.filter(pk=parsed[1]).first() if parsed[0] == prefix else None
-    if code_field is None or "\0" in reference or not reference.isprintable():
+    if code_field is None or not _storable(reference):
         return None
     return queryset.filter(**{code_field: reference}).first()
+
+
+def _storable(reference: str) -> bool:
+    """Whether it could be a code at all; PostgreSQL refuses to look for some texts."""
+    try:
+        check_text(reference, max_length=200)
+    except TextError:
+        return False
+    return True

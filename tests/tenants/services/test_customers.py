@@ -3,6 +3,7 @@ import pytest
 from common.epochs import EpochKey
 from common.errors import Conflict, Invalid, NotFound, RevocationPending
 from tenants.models import Customer
+from tenants.selectors.epochs import read_epochs
 from tenants.services.customers import (
     archive_customer,
     create_customer,
@@ -11,7 +12,6 @@ from tenants.services.customers import (
     suspend_customer,
     update_customer,
 )
-from tenants.selectors.epochs import read_epochs
 from tests.factories import ACTOR, make_customer, make_workspace
 from tests.parallel import at_once
 from tests.trail import actions, epoch, events, last_entry
