@@ -16,5 +16,6 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0)
+        call_command("maintain_partitions", verbosity=0)
         if not options["no_demo"]:
             call_command("quickstart")
