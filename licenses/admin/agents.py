@@ -1,0 +1,192 @@
+"""Operators' pages of agents, their keys, and activations."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
+
+from common.ids import Prefix
+from licenses.domain.enums import AgentStatus
+from licenses.models import Activation, Agent, AgentKey
+from licenses.services.agent_keys import revoke_agent_key
+from licenses.services.agents import resume_agent, revoke_agent, suspend_agent
+from tenants.admin import columns
+from tenants.admin.base import LedgerAdmin
+from tenants.admin.columns import display
+from tenants.admin.filters import BY_TENANT, MadeFilter, by
+from tenants.admin.keys import OpaqueKeyAdmin
+from tenants.admin.links import code, id_link
+from tenants.admin.operations import OperatedAdmin, Operation
+from tenants.admin.panels import Panel, Rows, trail_of
+
+OPERATIONS = (
+    Operation(
+        name="suspend",
+        label="Suspend",
+        done="suspended",
+        icon="pause_circle",
+        effect="These agents are refused with agent_suspended, and those below them with parent_agent_inactive.",
+        run=lambda row, actor, reason: suspend_agent(tenant=row.tenant, agent_id=row.pk, actor=actor, reason=reason),
+        fits=lambda row: row.status == AgentStatus.ACTIVE,
+    ),
+    Operation(
+        name="resume",
+        label="Resume",
+        done="resumed",
+        icon="play_circle",
+        effect="These agents are answered again.",
+        run=lambda row, actor, reason: resume_agent(tenant=row.tenant, agent_id=row.pk, actor=actor, reason=reason),
+        fits=lambda row: row.status == AgentStatus.SUSPENDED,
+    ),
+    Operation(
+        name="revoke",
+        label="Revoke",
+        done="revoked",
+        icon="block",
+        effect="These agents and all below them are answered 401: their keys are dead.",
+        run=lambda row, actor, reason: revoke_agent(tenant=row.tenant, agent_id=row.pk, actor=actor, reason=reason),
+        fits=lambda row: row.status != AgentStatus.REVOKED,
+        for_good=True,
+    ),
+)
+
+
+@admin.register(Agent)
+class AgentAdmin(OperatedAdmin, LedgerAdmin):
+    """Agents of all workspaces."""
+
+    operations = OPERATIONS
+    with_related = ("tenant", "license", "parent")
+    related_ids = {Prefix.TENANT: "tenant_id", Prefix.LICENSE: "license_id"}
+    list_display = ("name", "typeid", "license", "tenant", "status_label", "kind", "parent", "created_at")
+    list_filter = (BY_TENANT, by("status"), by("kind"), "spawned", MadeFilter)
+    search_fields = ("name",)
+    status_label = columns.status()
+    features_shown = columns.json_block("features", "features it may use")
+    limits = columns.json_block("rate_limits", "rate limits of its own")
+    throttle_shown = columns.json_block("throttle")
+    notes = columns.json_block("metadata")
+    fieldsets = (
+        ("Agent", {"fields": ("typeid", "tenant", "license", "name", "kind", "chain", "spawned")}),
+        (
+            "State",
+            {
+                "fields": (
+                    "status",
+                    "status_reason",
+                    "expires_at",
+                    "suspended_at",
+                    "revoked_at",
+                    "created_at",
+                    "archived_at",
+                )
+            },
+        ),
+        ("Limits", {"fields": ("features_shown", "limits", "throttle_shown", "notes")}),
+    )
+
+    @display(description="chain, topmost first")
+    def chain(self, row: Agent) -> str:
+        """Its parents, down to itself."""
+        names = dict(Agent.objects.for_tenant(row.tenant_id).filter(pk__in=row.path).values_list("pk", "name"))
+        links = ((id_link(Prefix.AGENT, each, names.get(each)),) for each in row.path)
+        return format_html_join(mark_safe(" &rsaquo; "), "{}", links)
+
+    def panels(self, request: HttpRequest, row: Agent) -> Iterable[Panel]:
+        """Its keys, the agents right below it, and its trail."""
+        yield Panel(
+            "Keys",
+            ["Key", "Id", "State", "Made at", "Last used at", "Expires at"],
+            lambda: _keys(row),
+            "licenses.view_agentkey",
+        )
+        yield Panel(
+            "Agents below it",
+            ["Agent", "Id", "Status", "Made at"],
+            lambda: _children(row),
+            "licenses.view_agent",
+            empty="None.",
+        )
+        yield trail_of(row, tenant_id=row.tenant_id)
+
+
+@admin.register(AgentKey)
+class AgentKeyAdmin(OpaqueKeyAdmin):
+    """Agents' keys."""
+
+    operations = (
+        Operation(
+            name="revoke",
+            label="Revoke",
+            done="revoked",
+            icon="block",
+            effect="Whoever uses these keys is answered 401 from now on.",
+            run=lambda row, actor, reason: revoke_agent_key(
+                tenant=row.tenant, agent_id=row.agent_id, key_id=row.pk, actor=actor, reason=reason
+            ),
+            fits=lambda row: row.revoked_at is None,
+            for_good=True,
+        ),
+    )
+    with_related = ("tenant", "agent")
+    related_ids = {Prefix.TENANT: "tenant_id", Prefix.AGENT: "agent_id"}
+    list_display = ("hint_code", "typeid", "agent", "tenant", "state", "last_used_at", "created_at")
+    list_filter = (BY_TENANT, MadeFilter)
+    search_fields = ("key_id__exact", "hint__startswith")
+    fieldsets = (
+        ("Key", {"fields": ("typeid", "tenant", "agent", "hint_code", "networks_shown")}),
+        ("State", {"fields": ("state", "created_at", "last_used_at", "expires_at", "revoked_at")}),
+    )
+
+    def panels(self, request: HttpRequest, row: AgentKey) -> Iterable[Panel]:
+        """Its trail."""
+        yield trail_of(row, tenant_id=row.tenant_id)
+
+
+@admin.register(Activation)
+class ActivationAdmin(LedgerAdmin):
+    """Licences bound to machines and copies of agents."""
+
+    with_related = ("tenant", "license", "agent")
+    related_ids = {Prefix.TENANT: "tenant_id", Prefix.LICENSE: "license_id", Prefix.AGENT: "agent_id"}
+    list_display = ("label", "typeid", "license", "agent", "tenant", "expires_at", "released_at", "created_at")
+    list_display_links = ("label", "typeid")
+    list_filter = (BY_TENANT, MadeFilter)
+    search_fields = ("fingerprint__exact", "label__istartswith")
+    fieldsets = (
+        ("Activation", {"fields": ("typeid", "tenant", "license", "agent", "fingerprint", "label")}),
+        ("State", {"fields": ("created_at", "last_heartbeat_at", "expires_at", "lapse_noted_at", "released_at")}),
+    )
+
+
+def _keys(agent: Agent) -> Rows:
+    keys = AgentKey.objects.for_tenant(agent.tenant_id).filter(agent=agent).defer("digest", "pepper_id")
+    for key in keys.order_by("-created_at")[:20]:
+        yield (
+            id_link(Prefix.AGENT_KEY, key.pk, code(key.hint)),
+            code(key.public_id),
+            _state(key),
+            columns.when(key.created_at),
+            columns.when(key.last_used_at),
+            columns.when(key.expires_at),
+        )
+
+
+def _state(key: AgentKey) -> str:
+    if key.revoked_at is not None:
+        return "Revoked"
+    return "Expired" if key.expires_at is not None and key.expires_at <= columns.real_now() else "Active"
+
+
+def _children(agent: Agent) -> Rows:
+    agent_id: UUID = agent.pk
+    for child in Agent.objects.for_tenant(agent.tenant_id).filter(parent_id=agent_id).order_by("-pk")[:20]:
+        yield (
+            id_link(Prefix.AGENT, child.pk, child.name),
+            code(child.public_id),
+            child.get_status_display(),
+            columns.when(child.created_at),
+        )

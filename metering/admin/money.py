@@ -1,0 +1,96 @@
+"""Operators' pages of prices and overage records."""
+
+from collections.abc import Iterable
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from common.ids import Prefix
+from metering.models import OverageRecord, Price
+from tenants.admin import columns
+from tenants.admin.base import LedgerAdmin, OperatorAdmin
+from tenants.admin.columns import display
+from tenants.admin.filters import BY_TENANT, MadeFilter, by
+from tenants.admin.panels import Panel, trail_of
+
+
+@admin.register(Price)
+class PriceAdmin(OperatorAdmin):
+    """What plans charge above their soft quotas."""
+
+    with_related = ("tenant", "plan", "meter")
+    related_ids = {Prefix.TENANT: "tenant_id", Prefix.PLAN: "plan_id", Prefix.METER: "meter_id"}
+    list_display = ("typeid", "plan", "meter", "model", "unit", "currency", "tenant", "starts_at", "archived_at")
+    list_filter = (BY_TENANT, by("model"), MadeFilter)
+    unit = columns.quantity("unit_price")
+    package = columns.quantity("package_size")
+    package_for = columns.quantity("package_price")
+    included = columns.quantity("included_units")
+    least = columns.quantity("minimum")
+    most = columns.quantity("maximum")
+    tiers_shown = columns.json_block("tiers")
+    filter_shown = columns.json_block("filter")
+    fieldsets = (
+        ("Price", {"fields": ("typeid", "tenant", "plan", "meter", "filter_shown", "currency", "model")}),
+        (
+            "Terms",
+            {"fields": ("unit", "package", "package_for", "tiers_shown", "included", "least", "most")},
+        ),
+        ("State", {"fields": ("starts_at", "created_at", "archived_at")}),
+    )
+
+    def panels(self, request: HttpRequest, row: Price) -> Iterable[Panel]:
+        """Its trail."""
+        yield trail_of(row, tenant_id=row.tenant_id)
+
+
+@admin.register(OverageRecord)
+class OverageRecordAdmin(LedgerAdmin):
+    """Priced excess, as it grows and as it was billed."""
+
+    with_related = ("tenant", "quota__meter", "meter", "license", "customer", "corrects")
+    related_ids = {
+        Prefix.TENANT: "tenant_id",
+        Prefix.QUOTA: "quota_id",
+        Prefix.METER: "meter_id",
+        Prefix.LICENSE: "license_id",
+        Prefix.CUSTOMER: "customer_id",
+        Prefix.BALANCE: "balance_id",
+    }
+    list_display = (
+        "typeid",
+        "customer",
+        "license",
+        "meter",
+        "period_start",
+        "quantity_shown",
+        "amount_shown",
+        "status_label",
+        "tenant",
+    )
+    list_filter = (BY_TENANT, by("status"), MadeFilter)
+    status_label = columns.status()
+    whom = columns.subject
+    limit_shown = columns.quantity("limit")
+    used_shown = columns.quantity("used")
+    quantity_shown = columns.quantity("quantity", "over by")
+    balance = columns.id_of("balance_id", Prefix.BALANCE, "balance")
+    lines_shown = columns.json_block("lines")
+    price_shown = columns.json_block("price", "terms that were applied")
+    fieldsets = (
+        ("Overage", {"fields": ("typeid", "tenant", "customer", "license", "meter", "quota", "whom", "balance")}),
+        ("Period", {"fields": ("period_start", "period_end")}),
+        ("Numbers", {"fields": ("limit_shown", "used_shown", "quantity_shown", "amount_shown")}),
+        ("State", {"fields": ("status", "status_reason", "created_at", "finalized_at", "voided_at", "corrects")}),
+        ("Working", {"fields": ("lines_shown", "price_shown")}),
+    )
+
+    @display(description="amount")
+    def amount_shown(self, row: OverageRecord) -> str:
+        """With its currency."""
+        return format_html("{} {}", columns.number(row.amount), row.currency)
+
+    def panels(self, request: HttpRequest, row: OverageRecord) -> Iterable[Panel]:
+        """Its trail."""
+        yield trail_of(row, tenant_id=row.tenant_id)
