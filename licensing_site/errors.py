@@ -48,8 +48,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
     problem = (exception_to_problem(error) if error is not None else None) or Problem()
     if is_api(request):
         return answer(request, problem)
-    page = defaults.server_error(request)
-    if problem.status == 503:
+    unreachable = problem.status == 503
+    page = defaults.server_error(request, template_name="503.html" if unreachable else "500.html")
+    if unreachable:
         page.status_code = problem.status
         for name, value in problem.headers.items():
             page.headers[name] = value

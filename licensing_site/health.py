@@ -28,7 +28,7 @@ def livez(_request: HttpRequest) -> HttpResponse:
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 when PostgreSQL and Valkey answer, else a 503 problem that says which does not."""
-    checks = {name: _passes(name, check) for name, check in CHECKS.items()}
+    checks = check_stores()
     if all(checks.values()):
         return JsonResponse({"status": "ok", "checks": dict.fromkeys(checks, "ok")})
     down = ", ".join(name for name, passed in checks.items() if not passed)
@@ -43,6 +43,11 @@ def readyz(request: HttpRequest) -> HttpResponse:
         "checks": {name: "ok" if passed else "unreachable" for name, passed in checks.items()},
     }
     return JsonResponse(problem, status=503, content_type="application/problem+json", headers={"Retry-After": "1"})
+
+
+def check_stores() -> dict[str, bool]:
+    """Which store answers, by name."""
+    return {name: _passes(name, check) for name, check in CHECKS.items()}
 
 
 def _passes(name: str, check: Callable[[], object]) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 DOORS = {"agent": "The agents' door", "vendor": "The vendors' door"}
@@ -20,11 +20,6 @@ def openapi_document(_request: HttpRequest, door: str) -> HttpResponseBase:
     if door not in DOORS or not document.is_file():
         raise Http404
     return FileResponse(document.open("rb"), content_type="application/json")
-
-
-@require_safe
-def docs_index(_request: HttpRequest) -> HttpResponse:
-    return redirect("docs-api")
 
 
 @require_safe

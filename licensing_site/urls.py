@@ -4,7 +4,7 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
-from licensing_site import health, reference
+from licensing_site import health, pages, reference
 
 # Operators log in where everybody does, so that limits, second factors and the log of attempts hold for them as well.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -20,7 +20,9 @@ urlpatterns = [
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
     path("openapi/<str:door>.json", reference.openapi_document, name="openapi"),
-    path("docs/", reference.docs_index, name="docs"),
+    path("", pages.home, name="home"),
+    path("docs/", pages.docs, name="docs"),
+    path("docs/tour/", pages.tour, name="docs-tour"),
     path("docs/api/", reference.browse_api, name="docs-api"),
     path("accounts/", include("licensing_site.accounts")),
     path("accounts/", include("allauth.urls")),
