@@ -66,6 +66,8 @@ def issue_license(
     Raises Invalid, Conflict `customer_archived`.
     """
     with transaction.atomic():
+        # The plan may bring a quota that counts all of the customer's usage: no event in flight may miss it.
+        lock_configuration(tenant.id)
         holder = _holder(tenant, actor, customer)
         plans = _plans(tenant, plan, add_ons)
         begin, end = _lifetime(tenant, plans.base, starts_at, expires_at)
@@ -112,6 +114,7 @@ def issue_license(
                 "expires_at": plain(end),
             },
         )
+        bump_epochs(tenant.id, EpochKey(EpochKind.CUSTOMER, holder.id))
     return IssuedLicense(license, license_key)
 
 

@@ -1,5 +1,6 @@
 """Exact decimal arithmetic: a context that never rounds unnoticed, and numbers as text."""
 
+from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 
 ZERO = Decimal(0)
@@ -21,3 +22,11 @@ def plain(number: Decimal) -> str:
         return "0"
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def sum_exact(numbers: Iterable[Decimal]) -> Decimal:
+    """The sum of numbers of any length; `sum()` would round at 28 digits."""
+    total = ZERO
+    for number in numbers:
+        total = EXACT.add(total, number)
+    return total

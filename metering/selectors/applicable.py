@@ -20,7 +20,7 @@ from metering.domain.terms import QuotaTerms
 from metering.models import Balance, HoldLine, Quota, TopUp, TopUpBurn
 from metering.selectors.quotas import customer_groups, list_quotas
 from metering.selectors.seeds import counted
-from metering.selectors.terms import applying_quotas, bind_quotas
+from metering.selectors.terms import bound_quotas
 from tenants.models import Customer, Tenant
 
 
@@ -133,7 +133,7 @@ def standings(
 def _terms_of(access: AccessSnapshot | None) -> tuple[QuotaTerms, ...]:
     if access is None:
         raise NotFound
-    return bind_quotas(access, applying_quotas(access))
+    return bound_quotas(access)
 
 
 def _terms_of_customer(tenant: Tenant, customer: Customer) -> tuple[QuotaTerms, ...]:

@@ -1,18 +1,17 @@
 """A caller's metering terms: the meters of its tenant and every quota that its usage is held against."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from django.db.models import Q
 
-from licenses.models import LicensePlan
 from licenses.selectors.access import AccessSnapshot
 from metering.domain.enums import Aggregation, Anchor, Period, QuotaMode, Scope
-from metering.domain.numbers import EXACT
+from metering.domain.numbers import EXACT, sum_exact
 from metering.domain.terms import Caller, MeterTerms, QuotaTerms
 from metering.models import Meter, Quota
+from metering.selectors.quotas import customer_groups, license_groups, list_quotas
 
 _LEVELS = {Scope.LICENSE: 1, Scope.CUSTOMER: 2, Scope.TENANT: 3}
 
@@ -33,7 +32,7 @@ def load_caller(access: AccessSnapshot) -> Caller:
         )
         for meter in Meter.objects.for_tenant(tenant_id).filter(archived_at__isnull=True, derived=False)
     }
-    quotas = bind_quotas(access, applying_quotas(access))
+    quotas = bound_quotas(access)
     by_meter: dict[UUID, list[QuotaTerms]] = defaultdict(list)
     for quota in quotas:
         by_meter[quota.meter_id].append(quota)
@@ -53,49 +52,22 @@ def load_caller(access: AccessSnapshot) -> Caller:
     )
 
 
-def applying_quotas(access: AccessSnapshot) -> list[Quota]:
-    """The quota rows that touch this caller, own ones and those of plans.
+def bound_quotas(access: AccessSnapshot) -> tuple[QuotaTerms, ...]:
+    """Every quota that touches this caller, in the order agent, parents, licence, customer, tenant, then by meter.
 
-    A plan's quota of scope customer counts all usage of each customer who has any licence with that plan.
+    A plan's quota of scope agent holds for each agent of the chain; one of scope customer counts all usage of each
+    customer who has any licence with that plan. Quotas of plans that count the same are one.
     """
-    facts = access.facts
-    plan_ids = [access.base_plan_id, *access.add_on_plan_ids]
-    customers_plans = LicensePlan.objects.for_tenant(access.tenant_id).filter(
-        license__customer_id=facts.customer.id, license__archived_at__isnull=True
-    )
-    return list(
-        Quota.objects.for_tenant(access.tenant_id)
-        .filter(archived_at__isnull=True)
-        .filter(
-            Q(plan_id__in=plan_ids, scope__in=[Scope.LICENSE, Scope.AGENT])
-            | Q(plan_id__in=customers_plans.values("plan_id"), scope=Scope.CUSTOMER)
-            | Q(license_id=facts.license.id)
-            | Q(customer_id=facts.customer.id)
-            | Q(agent_id__in=access.agent_path)
-            | Q(scope=Scope.TENANT)
-        )
-        .select_related("meter")
-        .order_by("created_at", "id")
-    )
-
-
-def bind_quotas(access: AccessSnapshot, quotas: Iterable[Quota]) -> tuple[QuotaTerms, ...]:
-    """Quotas with their subjects, in the order agent, parents, licence, customer, tenant, then by meter.
-
-    A quota of scope agent on a plan holds for each agent of the chain. An add-on's quota that counts the same as
-    one of the base plan adds its limit to that one.
-    """
-    ordered = sorted(quotas, key=lambda quota: quota.plan_id != access.base_plan_id)
-    bound: dict[tuple[object, ...], QuotaTerms] = {}
-    for quota in ordered:
-        for subject_id in _subjects(access, quota):
-            same = _sameness(quota, subject_id)
-            mine = _terms(access, quota, subject_id)
-            bound[same] = _merged(bound[same], mine) if same in bound else mine
+    groups = [
+        *license_groups(access.tenant_id, access.facts.license.id),
+        *customer_groups(access.tenant_id, access.facts.customer.id),
+        *([quota] for quota in _own_quotas(access)),
+    ]
+    bound = [_bound(access, group, subject_id) for group in groups for subject_id in _subjects(access, group[0])]
     chain = [*reversed(access.agent_path)]
     return tuple(
         sorted(
-            bound.values(),
+            bound,
             key=lambda quota: (
                 _LEVELS.get(quota.scope, 0),
                 chain.index(quota.subject_id) if quota.scope is Scope.AGENT else 0,
@@ -103,6 +75,17 @@ def bind_quotas(access: AccessSnapshot, quotas: Iterable[Quota]) -> tuple[QuotaT
             ),
         )
     )
+
+
+def _own_quotas(access: AccessSnapshot) -> Iterable[Quota]:
+    """Those set on the licence, the customer, an agent of the chain, or the tenant itself."""
+    own = (
+        Q(license_id=access.facts.license.id)
+        | Q(customer_id=access.facts.customer.id)
+        | Q(agent_id__in=access.agent_path)
+        | Q(scope=Scope.TENANT)
+    )
+    return list_quotas(access.tenant_id).filter(own).order_by("created_at", "id")
 
 
 def _subjects(access: AccessSnapshot, quota: Quota) -> list[UUID]:
@@ -117,22 +100,10 @@ def _subjects(access: AccessSnapshot, quota: Quota) -> list[UUID]:
             return [access.tenant_id]
 
 
-def _sameness(quota: Quota, subject_id: UUID) -> tuple[object, ...]:
-    """Plan quotas that count the same on one subject are one; a quota of its own stays apart."""
-    if quota.plan_id is None:
-        return (quota.key, subject_id)
-    return (
-        subject_id,
-        quota.scope,
-        quota.meter_id,
-        tuple(sorted(quota.filter.items())),
-        quota.period,
-        quota.rolling_seconds,
-        quota.anchor,
-    )
-
-
-def _terms(access: AccessSnapshot, quota: Quota, subject_id: UUID) -> QuotaTerms:
+def _bound(access: AccessSnapshot, group: Sequence[Quota], subject_id: UUID) -> QuotaTerms:
+    """The first of a group with a subject; the others add their limits to its."""
+    quota, *more = group
+    added = sum_exact(each.limit for each in more)
     return QuotaTerms(
         id=quota.id,
         key=quota.key,
@@ -141,17 +112,12 @@ def _terms(access: AccessSnapshot, quota: Quota, subject_id: UUID) -> QuotaTerms
         meter_id=quota.meter_id,
         meter_code=quota.meter.code,
         mode=QuotaMode(quota.mode),
-        limit=quota.limit,
+        limit=EXACT.add(quota.limit, added),
         period=Period(quota.period),
-        ceiling=quota.ceiling,
+        ceiling=None if quota.ceiling is None else EXACT.add(quota.ceiling, added),
         filter=quota.filter,
         anchor=Anchor(quota.anchor),
         anchored_at=access.facts.license.starts_at if quota.anchor == Anchor.LICENSE else None,
         thresholds=tuple(quota.thresholds),
         plan_id=quota.plan_id,
     )
-
-
-def _merged(base: QuotaTerms, more: QuotaTerms) -> QuotaTerms:
-    ceiling = None if base.ceiling is None else EXACT.add(base.ceiling, more.limit)
-    return replace(base, limit=EXACT.add(base.limit, more.limit), ceiling=ceiling)

@@ -6,9 +6,13 @@ from decimal import Decimal
 import pytest
 
 from common.epochs import EpochKey
+from licenses.models import License, LicensePlan, Plan
+from licenses.selectors.access import load_license
 from metering.domain.enums import EventKind
 from metering.domain.ledger import Verdict
-from metering.models import Balance, EventId, LateEntry, UsageEvent
+from metering.domain.quota_keys import quota_key
+from metering.models import Balance, EventId, LateEntry, Quota, UsageEvent
+from metering.selectors.terms import load_caller
 from metering.services.ledger import StaleCallers
 from tenants.models import OutboxEvent
 from tenants.services.epochs import bump_epochs
@@ -246,3 +250,34 @@ def test_ledger__batch_of_1000_over_four_levels__is_exact():
     assert {world.used(quota) for quota in quotas} == {Decimal(500500)}
     assert UsageEvent.objects.filter(dimensions={"model": "a\tb\\"}).count() == 1000
     assert UsageEvent.objects.get(id=requests[6].lines[0].event_id).client_id == "e7 \t\\ \n"
+
+
+def test_customer_quota__brought_by_two_plans__counts_all_usage_of_the_customer_once_each():
+    world = make_world()
+    first = world.quota("100", mode="soft")
+    Quota.objects.filter(id=first.id).update(
+        scope="customer", license=None, plan=world.plan, key=quota_key_for(world, world.plan)
+    )
+    other_plan = Plan.objects.create(tenant=world.tenant, product=world.plan.product, code="max", name="Max")
+    other = License.objects.create(tenant=world.tenant, customer=world.license.customer, starts_at=NOW)
+    LicensePlan.objects.create(tenant=world.tenant, license=other, plan=other_plan, role="base")
+    second = world.quota("50", mode="soft")
+    Quota.objects.filter(id=second.id).update(
+        scope="customer", license=None, plan=other_plan, key=quota_key_for(world, other_plan)
+    )
+    access = load_license(world.tenant.id, other.id)
+    assert access is not None
+    world.post(world.request("7"), world.request("5", caller=load_caller(access)))
+    balances = Balance.objects.values_list("subject_id", "used")
+    assert list(balances) == [(world.license.customer_id, 12), (world.license.customer_id, 12)]
+
+
+def quota_key_for(world, plan):
+    return quota_key(
+        tenant_id=world.tenant.id,
+        plan_id=plan.id,
+        scope="customer",
+        meter_id=world.meter.id,
+        filter={},
+        period="day",
+    )
