@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import connection
 
 from metering.domain.enums import Scope
+from metering.domain.quota_keys import event_digest
 from metering.selectors.buckets import buckets_of
 
 #: Rows that one check reports at most.
@@ -100,15 +101,12 @@ LEFT JOIN metering_usageevent AS event ON event.tenant_id = named.tenant_id AND 
 WHERE event.id IS NULL ORDER BY named.id LIMIT {limit}
 """
 
-_REPEATED = """
-SELECT tenant_id, license_id, client_id, count(DISTINCT digest) FROM (
-    SELECT event.tenant_id, event.license_id, event.client_id, named.digest
-    FROM metering_usageevent AS event
-    JOIN (SELECT tenant_id, digest, unnest(event_ids) AS id FROM metering_eventid WHERE {tenant}) AS named
-      ON named.tenant_id = event.tenant_id AND named.id = event.id
-    WHERE event.{tenant} AND event.kind IN ('usage', 'consume') AND event.derived_from IS NULL
-) AS named GROUP BY tenant_id, license_id, client_id HAVING count(DISTINCT digest) > 1
-ORDER BY 1, 2, 3 LIMIT {limit}
+_NAMED = """
+SELECT event.tenant_id, event.id, event.license_id, event.client_id, named.digest
+FROM metering_usageevent AS event
+JOIN (SELECT tenant_id, digest, unnest(event_ids) AS id FROM metering_eventid WHERE {tenant}) AS named
+  ON named.tenant_id = event.tenant_id AND named.id = event.id
+WHERE event.{tenant} AND event.kind IN ('usage', 'consume') AND event.derived_from IS NULL
 """
 
 _ROLLUPS = """
@@ -228,9 +226,15 @@ class Proofs:
         """Events that the register names and that do not exist: tenant, digest, event."""
         yield from self._rows(_REGISTERED_ONLY)
 
-    def repeated(self) -> Iterator[tuple[UUID, UUID, str, int]]:
-        """Ids that count more than once: tenant, licence, the caller's id, how often."""
-        yield from self._rows(_REPEATED)
+    def misnamed(self) -> Iterator[tuple[UUID, UUID, UUID, str]]:
+        """Events of callers' own ids that stand in the register under another id: tenant, event, licence, id."""
+        text = self._text(_NAMED)
+        with connection.chunked_cursor() as cursor:
+            cursor.execute(text, self._arguments)
+            while rows := cursor.fetchmany(5000):
+                for tenant_id, event_id, license_id, client_id, digest in rows:
+                    if event_digest(license_id, b"", client_id) != digest:
+                        yield tenant_id, event_id, license_id, client_id
 
     def rollups(self, watermark: int) -> Iterator[RollupProof]:
         """Buckets that are not the sum of the events below the watermark."""
@@ -254,8 +258,10 @@ class Proofs:
         return Counts._make(next(iter(self._rows(_COUNTS, watermark=watermark))))
 
     def _rows(self, statement: str, **arguments: Any) -> Iterator[tuple[Any, ...]]:
-        text = statement.replace("{tenant}", self._tenant).replace("{limit}", str(MOST)).replace("{margin}", _MARGIN)
         with connection.cursor() as cursor:
-            cursor.execute(text, {**self._arguments, **arguments})
+            cursor.execute(self._text(statement), {**self._arguments, **arguments})
             while rows := cursor.fetchmany(2000):
                 yield from rows
+
+    def _text(self, statement: str) -> str:
+        return statement.replace("{tenant}", self._tenant).replace("{limit}", str(MOST)).replace("{margin}", _MARGIN)

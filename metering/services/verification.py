@@ -7,6 +7,7 @@ above the watermark, overage of the last minutes) is a tail and no difference.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -19,7 +20,7 @@ from metering.domain.prices import PriceError, PriceTerms
 from metering.domain.rating import rate
 from metering.models import Balance, OverageRecord
 from metering.selectors.billing import Excess, excess_of_licenses
-from metering.selectors.proofs import Counts, Proofs
+from metering.selectors.proofs import MOST, Counts, Proofs
 from metering.services import overage, rollups
 from metering.services.cursors import Position, cursor_name, read_cursor
 from metering.services.overage_records import lines_as_json
@@ -119,10 +120,10 @@ def _register(proofs: Proofs) -> Iterator[Difference]:
         event = encode_id(Prefix.EVENT, event_id)
         text = f"The register's id {digest} names {event}, which does not exist."
         yield Difference("event", tenant_id, event, text)
-    for tenant_id, license_id, client_id, times in proofs.repeated():
-        license = encode_id(Prefix.LICENSE, license_id)
-        text = f"{client_id!r} of {license} is counted {times} times."
-        yield Difference("event_id", tenant_id, license, text)
+    for tenant_id, event_id, license_id, client_id in islice(proofs.misnamed(), MOST):
+        event, license = encode_id(Prefix.EVENT, event_id), encode_id(Prefix.LICENSE, license_id)
+        text = f"{event} says it is {client_id!r} of {license}, the register has it under another id."
+        yield Difference("event_id", tenant_id, event, text)
 
 
 def _rollups(proofs: Proofs, watermark: int) -> Iterator[Difference]:

@@ -117,10 +117,15 @@ def count_twice() -> None:
     )
 
 
+def rename_event() -> None:
+    UsageEvent.objects.filter(pk=UsageEvent.objects.order_by("id")[0].pk).update(client_id="another")
+
+
 TAMPERINGS: list[tuple[Callable[[], object], set[str]]] = [
     (lose_event, {"balance", "event", "rollup"}),
     (change_event, {"balance", "rollup"}),
     (forget_id, {"event_id"}),
+    (rename_event, {"event_id"}),
     (count_twice, {"event_id", "rollup"}),
     (lambda: Balance.objects.filter(scope=Scope.TENANT).update(used=F("used") + 1), {"balance"}),
     (lambda: Balance.objects.filter(scope=Scope.AGENT).update(used=F("used") - Decimal("0.000000000001")), {"balance"}),
