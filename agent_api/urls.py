@@ -1,3 +1,17 @@
-from django.urls import URLPattern, URLResolver
+from django.urls import path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from agent_api.views.deciding import AuthorizeView, ValidateView
+from agent_api.views.holds import ExtendView, HoldsView, ReleaseView, SettleView
+from agent_api.views.usage import QuotasView, SelfView, UsageView
+
+urlpatterns = [
+    path("validate", ValidateView.as_view(), name="agent-validate"),
+    path("authorize", AuthorizeView.as_view(), name="agent-authorize"),
+    path("usage", UsageView.as_view(), name="agent-usage"),
+    path("holds", HoldsView.as_view(), name="agent-holds"),
+    path("holds/<str:hold>/settle", SettleView.as_view(), name="agent-hold-settle"),
+    path("holds/<str:hold>/release", ReleaseView.as_view(), name="agent-hold-release"),
+    path("holds/<str:hold>/extend", ExtendView.as_view(), name="agent-hold-extend"),
+    path("self", SelfView.as_view(), name="agent-self"),
+    path("quotas", QuotasView.as_view(), name="agent-quotas"),
+]

@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 from metering.domain.enums import Scope
 from metering.domain.periods import Window
 from metering.domain.terms import Caller, QuotaTerms
+from metering.selectors import seeds
 from metering.services.array_literals import moments, numbers, uuids
 
 _INSERT = """
@@ -31,27 +32,6 @@ FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s::uuid
 ORDER BY id
 ON CONFLICT DO NOTHING
 """
-
-_COUNTED = """
-SELECT coalesce((
-    SELECT sum(event.quantity) FROM metering_usageevent AS event
-    WHERE event.tenant_id = %(tenant)s AND event.meter_id = %(meter)s
-      AND event.occurred_at >= %(start)s AND event.occurred_at < coalesce(%(end)s::timestamptz, 'infinity')
-      AND event.dimensions @> %(filter)s AND {subject}
-      AND NOT EXISTS (SELECT FROM metering_lateentry AS late
-                      WHERE late.tenant_id = %(tenant)s AND late.own_balance_id = %(id)s AND late.event_id = event.id)
-), 0) + coalesce((
-    SELECT sum(late.quantity) FROM metering_lateentry AS late
-    WHERE late.tenant_id = %(tenant)s AND late.balance_id = %(id)s
-), 0)
-"""
-
-_SUBJECT = {
-    Scope.AGENT: "event.license_id = %(license)s AND event.agent_path @> ARRAY[%(subject)s]::uuid[]",
-    Scope.LICENSE: "event.license_id = %(subject)s",
-    Scope.CUSTOMER: "event.customer_id = %(subject)s",
-    Scope.TENANT: "true",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +66,16 @@ def ensure_balances(specs: Mapping[UUID, BalanceSpec]) -> None:
 
 def counted(id: UUID, spec: BalanceSpec) -> Decimal:
     """What the events of this balance's period come to: those that belong here less those counted elsewhere."""
-    parameters: dict[str, Any] = {
-        "id": id,
-        "tenant": spec.caller.tenant_id,
-        "meter": spec.quota.meter_id,
-        "start": spec.window.start,
-        "end": spec.window.end,
-        "filter": Jsonb(dict(spec.quota.filter)),
-        "subject": spec.quota.subject_id,
-        "license": spec.caller.license_id,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(_COUNTED.format(subject=_SUBJECT[spec.quota.scope]), parameters)
-        total: Decimal = cursor.fetchone()[0]
-    return total
+    return seeds.counted(
+        balance_id=id,
+        tenant_id=spec.caller.tenant_id,
+        meter_id=spec.quota.meter_id,
+        scope=spec.quota.scope,
+        subject_id=spec.quota.subject_id,
+        license_id=spec.caller.license_id,
+        filter=spec.quota.filter,
+        window=spec.window,
+    )
 
 
 def _columns(rows: Sequence[BalanceSpec]) -> list[Any]:

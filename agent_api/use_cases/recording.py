@@ -1,0 +1,213 @@
+"""`usage`: this much has happened. Facts are recorded for every living key, whatever its licence and quotas say."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+
+from agent_api.use_cases.answering import Answer
+from agent_api.use_cases.callers import Admission, Ask, Credentials, KnownCaller, admit_many
+from agent_api.use_cases.posting import Job, post_many
+from agent_api.use_cases.usage_lines import LineFault, find_meter, read_dimensions, read_quantity, required_quantity
+from agent_api.wire.answers import UsageAnswer, UsageResult
+from agent_api.wire.requests import MAX_ID, UsageEventIn
+from agent_api.wire.shapes import quota_bodies
+from agent_api.wire.usage import UsageEvents
+from common.errors import Conflict, FieldError, Invalid, Problem
+from common.ids import Prefix, encode_id, new_id
+from common.text import TextError, check_text
+from metering.domain.enums import EventKind
+from metering.domain.ledger import Line, Request, Verdict
+from metering.domain.quota_keys import event_digest
+from metering.domain.terms import MeterTerms
+from metering.selectors.quota_statuses import Asked, statuses_from
+from metering.services.payloads import usage_fingerprint
+
+_STATUS: Final = {Verdict.DONE: "recorded", Verdict.REPLAYED: "duplicate", Verdict.CONFLICT: "conflict"}
+_CONFLICT = "This id was used for something else: nothing was counted."
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCommand:
+    """Somebody reports usage."""
+
+    credentials: Credentials
+    events: UsageEvents
+
+
+@dataclass(frozen=True, slots=True)
+class _Payload:
+    """What several events of a batch may have in common."""
+
+    quantity: Decimal
+    dimensions: Mapping[str, str]
+    fingerprint: UUID
+
+
+class _Recording(Job):
+    """One command on its way: `requests` of its sound events at `places`, `faults` of the others."""
+
+    __slots__ = ("_event_ids", "_payloads", "at", "events", "faults", "fields", "places")
+
+    def __init__(self, command: RecordCommand, known: KnownCaller) -> None:
+        super().__init__(command.credentials, known)
+        self.events = command.events
+        self.fields: Mapping[str, str] = {}
+        self.faults: dict[int, LineFault] = {}
+        self.places: list[int] = []
+        # Made once: a batch that is done again carries the same ids, so that nothing counts twice.
+        self._event_ids = [new_id() for _ in command.events.items]
+        self.prepare()
+
+    @property
+    def touched(self) -> frozenset[UUID]:
+        """The meters that something was sent for."""
+        return frozenset({request.lines[0].meter.id for request in self.requests})
+
+    def prepare(self) -> None:
+        access = self.known.access
+        self.at = at = access.clock.now()
+        self.faults = {}
+        self.places = []
+        self._payloads: dict[tuple[int, bytes, bytes], _Payload] = {}
+        caller, license_id = self.known.metering, access.facts.license.id
+        meters = self.known.meters_by_type if self.events.by_type else self.known.meters
+        oldest, newest = at - settings.PERMETER_ACCEPTANCE_WINDOW, at + settings.PERMETER_FUTURE_TOLERANCE
+        requests = []
+        for place, (event, event_id) in enumerate(zip(self.events.items, self._event_ids, strict=True)):
+            try:
+                if isinstance(event, Problem):
+                    raise _event_fault(event)
+                if not event.id.isprintable():
+                    _check_id(event.id)
+                meter = find_meter(meters, event.meter)
+                occurred_at = at if event.occurred_at is None else _occurred_at(event.occurred_at, oldest, newest)
+                payload = self._payload(event, meter)
+            except LineFault as fault:
+                self.faults[place] = fault
+                continue
+            self.places.append(place)
+            requests.append(
+                Request(
+                    caller=caller,
+                    kind=EventKind.USAGE,
+                    id=event.id,
+                    digest=event_digest(license_id, b"", event.id),
+                    fingerprint=payload.fingerprint,
+                    lines=(Line(meter, payload.quantity, payload.dimensions, occurred_at, event_id),),
+                    at=at,
+                    occurred_given=event.occurred_at is not None,
+                )
+            )
+        self.requests = requests
+
+    def _payload(self, event: UsageEventIn, meter: MeterTerms) -> _Payload:
+        """Equal texts are read once a batch."""
+        quantity, dimensions = event.quantity, event.dimensions
+        key = (id(meter), bytes(quantity or b""), bytes(dimensions or b""))
+        payload = self._payloads.get(key)
+        if payload is None:
+            counted = required_quantity(read_quantity(quantity), meter)
+            checked = read_dimensions(dimensions, meter)
+            payload = _Payload(counted, checked, usage_fingerprint(meter.id, counted, checked))
+            self._payloads[key] = payload
+        return payload
+
+
+def record_many(commands: Sequence[RecordCommand]) -> list[Answer[UsageAnswer] | Problem]:
+    """What became of the events of each command, in order: one flight to Valkey, one transaction for all of them.
+
+    A call costs its events. Raises Unavailable and OutcomeUnknown for the batch as a whole.
+    """
+    asks = [
+        Ask(command.credentials, partial(_plan, command), cost=max(1, len(command.events.items)))
+        for command in commands
+    ]
+    admitted = admit_many(asks)
+    jobs = [found.plan for found in admitted if isinstance(found, Admission)]
+    post_many(jobs)
+    answers: list[Answer[UsageAnswer] | Problem] = []
+    for found in admitted:
+        if isinstance(found, Problem):
+            answers.append(found)
+        else:
+            found.plan.fields = found.fields
+            answers.append(_answer(found.plan))
+    return answers
+
+
+def _plan(command: RecordCommand, known: KnownCaller) -> _Recording | Problem:
+    job = _Recording(command, known)
+    return _rejection(job.faults[0]) if command.events.lone and job.faults else job
+
+
+def _answer(job: _Recording) -> Answer[UsageAnswer] | Problem:
+    problem = job.problem
+    if problem is None and job.events.lone:
+        if job.faults:
+            problem = _rejection(job.faults[0])
+        elif job.requests[0].verdict is Verdict.CONFLICT:
+            problem = Conflict("id_conflict", _CONFLICT)
+    if problem is not None:
+        problem.headers |= dict(job.fields)
+        return problem
+    posted = job.posted
+    quotas = [] if posted is None else statuses_from(Asked(job.known.quotas, job.at, job.touched), posted.balances)
+    counts = dict.fromkeys(Verdict, 0)
+    results: list[UsageResult | None] = [None] * len(job.events.items)
+    for place, request in zip(job.places, job.requests, strict=True):
+        verdict = request.verdict or Verdict.CONFLICT
+        counts[verdict] += 1
+        results[place] = _result(request, verdict)
+    for place, fault in job.faults.items():
+        event = job.events.items[place]
+        id = job.events.ids.get(place) if isinstance(event, Problem) else event.id
+        results[place] = UsageResult(id, "rejected", code=fault.code, detail=str(fault))
+    body = UsageAnswer(
+        recorded=counts[Verdict.DONE],
+        duplicates=counts[Verdict.REPLAYED],
+        conflicts=counts[Verdict.CONFLICT],
+        rejected=len(job.faults),
+        results=[result for result in results if result is not None],
+        quotas=quota_bodies(quotas),
+    )
+    return Answer(body, job.fields)
+
+
+def _result(request: Request, verdict: Verdict) -> UsageResult:
+    if verdict is Verdict.CONFLICT:
+        return UsageResult(request.id, "conflict", code="id_conflict", detail=_CONFLICT)
+    event_id = request.known.event_ids[0] if request.known is not None else request.lines[0].event_id
+    return UsageResult(request.id, _STATUS[verdict], encode_id(Prefix.EVENT, event_id))  # type: ignore[arg-type]
+
+
+def _occurred_at(occurred_at: datetime, oldest: datetime, newest: datetime) -> datetime:
+    # Compared before it is converted: the year 1 at +14:00 has no UTC.
+    if occurred_at < oldest:
+        raise LineFault("occurred_at", "event_too_old", f"Events are accepted from {oldest.isoformat()} on.")
+    if occurred_at > newest:
+        raise LineFault("occurred_at", "event_in_future", f"Events are accepted up to {newest.isoformat()}.")
+    return occurred_at if occurred_at.tzinfo is UTC else occurred_at.astimezone(UTC)
+
+
+def _check_id(id: str) -> None:
+    try:
+        check_text(id, max_length=MAX_ID)
+    except TextError as error:
+        raise LineFault("id", "event_invalid", error.detail) from None
+
+
+def _event_fault(problem: Problem) -> LineFault:
+    error = problem.errors[0] if problem.errors else None
+    return LineFault(error["field"] if error else "", "event_invalid", problem.detail or problem.title)
+
+
+def _rejection(fault: LineFault) -> Invalid:
+    """A lone event's fault, with the code that it would have in a batch."""
+    error = FieldError(field=fault.field, code=fault.code, detail=fault.detail)
+    return Invalid(fault.detail, code=fault.code, errors=[error])

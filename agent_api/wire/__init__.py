@@ -1,0 +1,1 @@
+"""Requests and answers of the agents' door as they are on the wire, and how domain values become them."""

@@ -1,0 +1,173 @@
+"""Where quotas stand: read without a lock, for any number of callers in one statement."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from django.db import connection
+
+from metering.domain.enums import QuotaState
+from metering.domain.numbers import ZERO
+from metering.domain.periods import Window
+from metering.domain.quota_state import quota_state, remaining
+from metering.domain.terms import Caller, QuotaTerms
+from metering.selectors.seeds import counted
+
+# What expired holds still reserve is left out, though nobody may have swept it yet.
+_STANDING = """
+SELECT balance.id, balance.used,
+    CASE WHEN balance.held = 0 THEN balance.held ELSE balance.held - coalesce((
+        SELECT sum(line.reserved) FROM metering_holdline AS line
+        WHERE line.balance_id = balance.id AND line.open AND line.expires_at <= asked.at), 0) END
+FROM unnest(%s::uuid[], %s::timestamptz[]) AS asked (id, at)
+JOIN metering_balance AS balance ON balance.id = asked.id
+WHERE balance.tenant_id = ANY(%s::uuid[]) AND (balance.detached_at IS NULL OR balance.closed_at IS NOT NULL)
+"""
+
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaStatus:
+    """A quota in its current period: what is used and held, what is left, when it begins anew."""
+
+    quota: QuotaTerms
+    balance_id: UUID
+    used: Decimal
+    held: Decimal
+    resets_at: datetime | None
+    top_ups: Decimal = ZERO
+
+    @property
+    def remaining(self) -> Decimal:
+        """Never below 0."""
+        return remaining(self.quota.limit, self.used, self.held, self.top_ups)
+
+    @property
+    def state(self) -> QuotaState:
+        quota = self.quota
+        return quota_state(
+            mode=quota.mode,
+            limit=quota.limit,
+            ceiling=quota.ceiling,
+            used=self.used,
+            held=self.held,
+            top_ups=self.top_ups,
+            thresholds=quota.thresholds,
+        )
+
+
+class Counted(Protocol):
+    """A balance, as far as a status needs it."""
+
+    @property
+    def used(self) -> Decimal: ...
+
+    @property
+    def held(self) -> Decimal: ...
+
+
+class CurrentPeriod(NamedTuple):
+    """A quota, its period at some instant, and the balance that counts it."""
+
+    quota: QuotaTerms
+    balance_id: UUID
+    window: Window
+
+
+class CallerQuotas:
+    """The quotas of one caller, and which balances count them now; kept as long as its snapshot.
+
+    What is remembered stays true while the snapshot does: a balance that does not exist yet has had no event since
+    its quota began to apply, or the event would have made it.
+    """
+
+    __slots__ = ("_known", "caller", "seeds")
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        self.seeds: dict[UUID, Decimal] = {}
+        # One tuple, so that another thread never finds one period's edges around another's balances.
+        self._known: tuple[datetime, datetime, tuple[CurrentPeriod, ...]] = (_LAST, _FIRST, ())
+
+    def at(self, at: datetime) -> Sequence[CurrentPeriod]:
+        """Every quota with its period at `at` (workspace time), in the caller's order."""
+        start, end, current = self._known
+        if start <= at < end:
+            return current
+        start, end = _FIRST, _LAST
+        found = []
+        for quota in self.caller.quotas:
+            window = quota.window(at, self.caller.timezone)
+            found.append(CurrentPeriod(quota, quota.balance_id(window), window))
+            start = max(start, window.start)
+            end = end if window.end is None else min(end, window.end)
+        self._known = (start, end, tuple(found))
+        return self._known[2]
+
+
+class Asked(NamedTuple):
+    """Whose quotas, at which workspace time; `meters` (ids) narrows them down."""
+
+    quotas: CallerQuotas
+    at: datetime
+    meters: Collection[UUID] | None = None
+
+    def current(self) -> list[CurrentPeriod]:
+        """The quotas that are asked for."""
+        found = self.quotas.at(self.at)
+        return [each for each in found if self.meters is None or each.quota.meter_id in self.meters]
+
+
+def statuses_of(asked: Iterable[Asked]) -> list[list[QuotaStatus]]:
+    """Where the quotas of each caller stand, in the order agent, parents, licence, customer, tenant, then by meter.
+
+    One statement for all callers, none where nobody has a quota. A balance that does not exist yet is counted from
+    its period's events, once for a snapshot.
+    """
+    wanted = [(each, each.current()) for each in asked]
+    at_of = {period.balance_id: each.at for each, current in wanted for period in current}
+    found: dict[UUID, tuple[Decimal, Decimal]] = {}
+    if at_of:
+        tenant_ids = list({each.quotas.caller.tenant_id for each, _ in wanted})
+        with connection.cursor() as cursor:
+            cursor.execute(_STANDING, [list(at_of), list(at_of.values()), tenant_ids])
+            found = {id: (used, held) for id, used, held in cursor.fetchall()}
+    return [
+        [_status(period, *(found.get(period.balance_id) or (_seed(each.quotas, period), ZERO))) for period in current]
+        for each, current in wanted
+    ]
+
+
+def statuses_from(asked: Asked, balances: Mapping[UUID, Counted]) -> list[QuotaStatus]:
+    """The same from balances that were just read under lock, without any further read; others are left out."""
+    return [
+        _status(period, balance.used, balance.held)
+        for period in asked.current()
+        if (balance := balances.get(period.balance_id)) is not None
+    ]
+
+
+def _status(period: CurrentPeriod, used: Decimal, held: Decimal) -> QuotaStatus:
+    return QuotaStatus(period.quota, period.balance_id, used, held, period.window.end)
+
+
+def _seed(quotas: CallerQuotas, period: CurrentPeriod) -> Decimal:
+    known = quotas.seeds.get(period.balance_id)
+    if known is None:
+        quota = period.quota
+        known = quotas.seeds[period.balance_id] = counted(
+            balance_id=period.balance_id,
+            tenant_id=quotas.caller.tenant_id,
+            meter_id=quota.meter_id,
+            scope=quota.scope,
+            subject_id=quota.subject_id,
+            license_id=quotas.caller.license_id,
+            filter=quota.filter,
+            window=period.window,
+        )
+    return known

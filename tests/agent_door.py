@@ -1,0 +1,141 @@
+"""The agents' door as a test calls it: the real WSGI handler in this process, and a vendor with something to sell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from unittest.mock import patch
+from uuid import uuid4
+
+from django.db import connection
+from django.test import RequestFactory
+
+from common.crypto import KeyKind
+from licenses.models import Agent, License
+from licenses.services.agents import CreatedAgent
+from licensing_site import agent_handler
+from licensing_site.agent_handler import AgentHandler
+from metering.models import Meter, Quota
+from metering.services.meters import create_meter
+from metering.services.plan_terms import create_plan_with_terms
+from metering.services.quotas import create_quota
+from tenants.models import Customer, Tenant
+from tests import factories
+from tests.factories import ACTOR
+
+_handler: list[AgentHandler] = []
+
+
+class Answer(NamedTuple):
+    """What came back; `json` is the decoded body."""
+
+    status: int
+    headers: Mapping[str, str]
+    json: Any
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.json[key]
+
+
+class AgentDoor:
+    """`door.post("/validate", {}, key=...)`."""
+
+    def __init__(self, key: str | None = None) -> None:
+        self.key = key
+
+    def get(self, path: str, **more: Any) -> Answer:
+        return self.call("GET", path, **more)
+
+    def post(self, path: str, body: Any = None, **more: Any) -> Answer:
+        return self.call("POST", path, body, **more)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        raw: bytes | None = None,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        if not _handler:
+            _handler.append(AgentHandler())
+        data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
+        fields = dict(headers or {})
+        key = key if key is not None else self.key
+        if key:
+            fields.setdefault("Authorization", f"Bearer {key}")
+        request = RequestFactory().generic(
+            method, f"/agent/v1{path}", data, content_type if data else "", headers=fields
+        )
+        found: dict[str, Any] = {}
+
+        def start_response(status: str, sent: list[tuple[str, str]], *_: Any) -> Any:
+            found["status"], found["headers"] = int(status.split(maxsplit=1)[0]), dict(sent)
+
+        # As Django's own test client does: a test's transaction is not given back between two calls.
+        give_back = agent_handler.give_back_connections if not connection.in_atomic_block else lambda: None
+        with patch.object(agent_handler, "give_back_connections", give_back):
+            content = b"".join(_handler[0](request.environ, start_response))  # type: ignore[arg-type]
+        return Answer(found["status"], found["headers"], json.loads(content) if content else None)
+
+
+@dataclass
+class Vendor:
+    """A workspace with a product, three features, a sum meter `tokens` and a count meter `calls`."""
+
+    tenant: Tenant = field(default_factory=factories.make_workspace)
+
+    def __post_init__(self) -> None:
+        self.product = factories.make_product(self.tenant, code="researcher")
+        self.search = factories.make_feature(self.product, code="web_search")
+        factories.make_feature(self.product, code="max_tools", kind="limit")
+        factories.make_feature(self.product, code="models", kind="choice", choices=["small", "medium", "large"])
+        self.tokens = self.meter("tokens", dimensions=["model"])
+        self.calls = self.meter("calls", aggregation="count")
+
+    def meter(self, code: str, **more: Any) -> Meter:
+        return create_meter(tenant=self.tenant, actor=ACTOR, code=code, **more)
+
+    def license(self, *quotas: Mapping[str, Any], customer: Customer | None = None, **plan: Any) -> License:
+        """A licence of a plan of its own, which grants search, 20 tools and two models."""
+        of_license = {name: plan.pop(name) for name in ("starts_at", "expires_at", "add_ons") if name in plan}
+        made_up: dict[str, Any] = {
+            "code": f"plan-{uuid4().hex[:8]}",
+            "name": "Pro",
+            "product": self.product,
+            "grants": [
+                {"feature": "web_search", "value": True},
+                {"feature": "max_tools", "value": 20},
+                {"feature": "models", "value": ["small", "large"]},
+            ],
+            "quotas": [{"meter": "tokens", "period": "month", "mode": "hard", **quota} for quota in quotas],
+        }
+        made = create_plan_with_terms(tenant=self.tenant, actor=ACTOR, **{**made_up, **plan})
+        return factories.make_license(made, customer, **of_license)
+
+    def agent(self, license: License, parent: Agent | None = None, **more: Any) -> CreatedAgent:
+        return factories.make_agent(license, parent_id=parent, **more)
+
+    def door(self, *quotas: Mapping[str, Any], **plan: Any) -> AgentDoor:
+        """A new agent's own door, under a licence with these quotas."""
+        return AgentDoor(self.agent(self.license(*quotas, **plan)).key_text)
+
+    def quota(self, **fields: Any) -> Quota:
+        """A quota on something that exists."""
+        return create_quota(
+            tenant=self.tenant, actor=ACTOR, **{"meter": "tokens", "period": "month", "mode": "hard", **fields}
+        )
+
+    def publishable_key(self, **more: Any) -> str:
+        return factories.make_api_key(self.tenant, kind="publishable", scopes=(), **more).text
+
+    def secret_key(self, **more: Any) -> str:
+        return factories.make_api_key(self.tenant, **more).text
+
+
+__all__ = ["AgentDoor", "Answer", "KeyKind", "Vendor"]
