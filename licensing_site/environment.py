@@ -15,6 +15,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 #: Reads `NAME`, and where `NAME_FILE` is set instead, the contents of that file.
 env = environ.FileAwareEnv()
+env.ENVIRON = environ.fileaware_mapping.FileAwareMapping(cache=False)
 
 
 def read_var_dir() -> Path:
