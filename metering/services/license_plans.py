@@ -5,11 +5,14 @@ from uuid import UUID
 
 from django.db import transaction
 
+from common.epochs import EpochKey
 from licenses.models import License
 from licenses.services import issuing, license_states
 from metering.services.detaching import CarriedKeys
 from tenants.domain.actors import Actor
+from tenants.domain.enums import EpochKind
 from tenants.models import Tenant
+from tenants.services.epochs import bump_epochs
 from tenants.services.locks import lock_configuration
 
 
@@ -25,6 +28,9 @@ def update_license_with_terms(*, tenant: Tenant, license_id: UUID, actor: Actor,
         carried = CarriedKeys(tenant, license_id=license.id, customer_id=license.customer_id)
         license = issuing.update_license(tenant=tenant, license_id=license_id, actor=actor, **changes)
         carried.detach_vanished()
+        if changes.keys() & {"plan", "add_ons"}:
+            # Quotas that plans put on the customer hold for its other licences, too.
+            bump_epochs(tenant.id, EpochKey(EpochKind.CUSTOMER, license.customer_id))
     return license
 
 
@@ -39,4 +45,5 @@ def archive_license_with_terms(*, tenant: Tenant, license_id: UUID, actor: Actor
         carried = CarriedKeys(tenant, license_id=license.id, customer_id=license.customer_id)
         license = license_states.archive_license(tenant=tenant, license_id=license_id, actor=actor, reason=reason)
         carried.detach_vanished()
+        bump_epochs(tenant.id, EpochKey(EpochKind.CUSTOMER, license.customer_id))
     return license

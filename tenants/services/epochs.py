@@ -6,12 +6,17 @@ from functools import partial
 from uuid import UUID
 
 from django.db import connection, transaction
+from redis.exceptions import RedisError
 
 from common.clock import real_clock
 from common.epochs import EpochKey, EpochsUnpublished, publish_epochs
 from common.errors import RevocationPending
+from common.valkey import current_run_id, valkey
 from tenants.models import Epoch
 from tenants.selectors.epochs import read_epochs
+
+#: Up to when the epochs of Postgres were told to the server with this run id.
+_TOLD = "epochs:told:{run_id}"
 
 _BUMP = """
 INSERT INTO tenants_epoch (tenant_id, kind, subject_id, version, changed_at)
@@ -49,13 +54,32 @@ def republish(tenant_id: UUID, *keys: EpochKey) -> None:
 def republish_recent(*, now: datetime | None = None, within: timedelta = timedelta(minutes=2)) -> int:
     """Tell Valkey once more of every epoch that changed lately; returns how many.
 
-    Covers a process that died between its commit and its publishing. Raises EpochsUnpublished.
+    Covers a process that died between its commit and its publishing. "Lately" goes back to the last time that this
+    server was told, however long nobody could tell it; one that has never been told is cold anyway.
+    Raises EpochsUnpublished.
     """
-    since = (now or real_clock().now()) - within
+    now = now or real_clock().now()
+    since = min(now, _told_until() or now) - within
     recent = Epoch.objects.filter(changed_at__gte=since).values_list("tenant_id", "kind", "subject_id", "version")
     pairs = [(tenant_id, EpochKey(kind, subject), version) for tenant_id, kind, subject, version in recent]
     publish_epochs(pairs)
+    _note_told(now)
     return len(pairs)
+
+
+def _told_until() -> datetime | None:
+    try:
+        told = valkey().get(_TOLD.format(run_id=current_run_id()))
+    except RedisError as error:
+        raise EpochsUnpublished(str(error)) from error
+    return None if told is None else datetime.fromisoformat(told.decode() if isinstance(told, bytes) else str(told))
+
+
+def _note_told(at: datetime) -> None:
+    try:
+        valkey().set(_TOLD.format(run_id=current_run_id()), at.isoformat(), ex=24 * 60 * 60)
+    except RedisError as error:
+        raise EpochsUnpublished(str(error)) from error
 
 
 def _publish(pairs: Iterable[tuple[UUID, EpochKey, int]]) -> None:
