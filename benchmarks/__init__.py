@@ -1,0 +1,1 @@
+"""What Permeter costs, measured beside what it is compared with: `make bench`."""

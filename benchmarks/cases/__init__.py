@@ -1,0 +1,1 @@
+"""Groups of cases; each has `run(stack)`, which yields lines."""

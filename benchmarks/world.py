@@ -1,0 +1,62 @@
+"""A vendor with as many agents as a case needs, made through the services."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+METER = "tokens"
+#: A quota on each of three levels that never runs out.
+THREE_LEVELS = ("agent", "license", "customer")
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """Ids and keys of the agents of one licence."""
+
+    tenant_id: UUID
+    agents: list[UUID]
+    keys: list[str]
+
+
+def make_shop(*, agents: int = 1, levels: Sequence[str] = (), limit: str = "1000000000000", mode: str = "hard") -> Shop:
+    """A workspace of its own: one licence with `agents` agents and a monthly quota on each of `levels`."""
+    from licenses.services.agents import create_agent
+    from licenses.services.catalogue import create_feature, create_product
+    from licenses.services.issuing import issue_license
+    from metering.services.meters import create_meter
+    from metering.services.partitions import maintain_partitions
+    from metering.services.plan_terms import create_plan_with_terms
+    from metering.services.quotas import create_quota
+    from tenants.domain.actors import worker
+    from tenants.services.workspaces import create_workspace
+
+    maintain_partitions()
+    actor = worker("bench")
+    tag = secrets.token_hex(4)
+    tenant = create_workspace(actor=actor, name="Bench", slug=f"bench-{tag}")
+    create_product(tenant=tenant, actor=actor, code="researcher", name="Researcher")
+    create_feature(
+        tenant=tenant, actor=actor, product="researcher", code="web_search", name="Web search", kind="switch"
+    )
+    create_meter(tenant=tenant, actor=actor, code=METER, unit="token", dimensions=["model"])
+    quotas: list[dict[str, Any]] = [
+        {"meter": METER, "limit": limit, "period": "month", "mode": mode, "scope": level} for level in levels
+    ]
+    create_plan_with_terms(
+        tenant=tenant,
+        actor=actor,
+        code="pro",
+        name="Pro",
+        product="researcher",
+        grants=[{"feature": "web_search", "value": True}],
+        quotas=[quota for quota in quotas if quota["scope"] != "tenant"],
+    )
+    if "tenant" in levels:
+        create_quota(
+            tenant=tenant, actor=actor, on={"tenant": True}, meter=METER, limit=limit, period="month", mode=mode
+        )
+    license = issue_license(tenant=tenant, actor=actor, customer={"external_id": "acme"}, plan="pro").license
+    made = [create_agent(tenant=tenant, actor=actor, license=license, name=f"a{place}") for place in range(agents)]
+    return Shop(tenant.id, [each.agent.id for each in made], [each.key_text for each in made])
