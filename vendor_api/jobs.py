@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
+
+from django.db import transaction
 
 from metering.services.running_jobs import CLOSE_PERIODS
+from metering.tasks import run_job
 from tenants.domain.actors import Actor
 from tenants.models import Job, Tenant
 from tenants.services.jobs import create_job
@@ -13,4 +17,7 @@ from vendor_api.serializers.fields import format_time
 
 def ask_to_close_periods(*, tenant: Tenant, actor: Actor, before: datetime) -> Job:
     """A job that finalises the periods that ended before this time, without waiting for the grace."""
-    return create_job(tenant=tenant, actor=actor, kind=CLOSE_PERIODS, input={"before": format_time(before)})
+    job = create_job(tenant=tenant, actor=actor, kind=CLOSE_PERIODS, input={"before": format_time(before)})
+    # Whether the message can be sent does not matter for long: workers look for waiting jobs by themselves.
+    transaction.on_commit(partial(run_job.delay, str(job.id)), robust=True)
+    return job

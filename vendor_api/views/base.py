@@ -122,6 +122,8 @@ class VendorView(APIView):
         self.operation = operation
         if operation.scope is not None:
             self.caller.require(operation.scope)
+        if not all(text.isprintable() for text in kwargs.values()):
+            raise NotFound  # NUL and its like name nothing, and the database would not even look
         handler: Callable[..., HttpResponse] = getattr(self, method.lower())
         if operation.body is None:
             return handler(**kwargs)

@@ -1,0 +1,145 @@
+"""The vendors' door as a backend calls it; every answer is held against the OpenAPI document made from the code."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from typing import Any, NamedTuple
+
+from django.test import Client
+from jsonschema import Draft202012Validator
+
+from licensing_site.management.commands.write_openapi import render
+from licensing_site.openapi_doors import DOORS
+from tenants.models import Tenant
+from tests.factories import make_api_key, make_workspace
+
+PREFIX = "/vendor/v1"
+
+
+class Answer(NamedTuple):
+    """What came back; `json` is None without a body."""
+
+    status: int
+    json: Any
+    headers: Any
+
+    def __getitem__(self, name: Any) -> Any:
+        return self.json[name]
+
+    @property
+    def code(self) -> str:
+        """The stable code of a problem document."""
+        assert self.headers["Content-Type"] == "application/problem+json", self
+        return str(self.json["code"])
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The fields at fault and their codes."""
+        return {error["field"]: error["code"] for error in self.json["errors"]}
+
+
+class Door:
+    """A workspace and a secret key to it."""
+
+    def __init__(self, tenant: Tenant | None = None, *, scopes: tuple[str, ...] = ("*",)) -> None:
+        self.tenant = tenant or make_workspace()
+        created = make_api_key(self.tenant, scopes=scopes)
+        self.api_key, self.key = created.api_key, created.text
+        self.client = Client(raise_request_exception=False)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        raw: bytes | None = None,
+        query: dict[str, Any] | None = None,
+        content_type: str = "application/json",
+        **headers: str,
+    ) -> Answer:
+        """One request; header names have underscores. Without `key` it is the door's own."""
+        sent = {"Authorization": f"Bearer {self.key if key is None else key}"} if key != "" else {}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        data = raw if raw is not None else (json.dumps(body).encode() if body is not None else b"")
+        response = self.client.generic(
+            method, PREFIX + path, data, content_type=content_type if data else "", query_params=query, headers=sent
+        )
+        content = json.loads(response.content) if response.content else None
+        answer = Answer(response.status_code, content, response.headers)
+        assert answer.status != 500, answer
+        check_against_document(method, path, answer)
+        return answer
+
+    def get(self, path: str, **query: Any) -> Answer:
+        return self.call("GET", path, query=query)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Answer:
+        return self.call("POST", path, body, **headers)
+
+    def patch(self, path: str, body: Any) -> Answer:
+        return self.call("PATCH", path, body)
+
+    def delete(self, path: str) -> Answer:
+        return self.call("DELETE", path)
+
+    def made(self, path: str, body: Any) -> Any:
+        """What was made; anything but 201 fails the test."""
+        answer = self.post(path, body)
+        assert answer.status == 201, answer
+        return answer.json
+
+    def listed(self, path: str, **query: Any) -> list[Any]:
+        """The rows of a list."""
+        answer = self.get(path, **query)
+        assert answer.status == 200, answer
+        return list(answer["data"])
+
+
+@cache
+def document() -> Any:
+    """The OpenAPI document of this door."""
+    return json.loads(render(DOORS["vendor"]))
+
+
+def check_against_document(method: str, path: str, answer: Answer) -> None:
+    """Fail where an answer is not what the document says, or a status is not in it."""
+    operation = _operation(method, path)
+    if operation is None or answer.status == 405:
+        return
+    described = operation["responses"].get(str(answer.status))
+    assert described is not None, f"{method} {path}: {answer.status} is not in the document: {answer.json}"
+    if answer.json is None:
+        assert "content" not in described
+        return
+    media_type = answer.headers["Content-Type"]
+    schema = described["content"][media_type]["schema"]
+    validator = Draft202012Validator({**schema, "components": document()["components"]})
+    faults = [
+        f"{'.'.join(map(str, each.absolute_path))}: {each.message}" for each in validator.iter_errors(answer.json)
+    ]
+    assert not faults, (method, path, faults)
+    # A problem document may have members of its own; nothing else may say more than the document does.
+    known = _all_properties(schema)
+    assert answer.status >= 400 or known is None or set(answer.json) <= known, (
+        method,
+        path,
+        set(answer.json) - (known or set()),
+    )
+
+
+def _operation(method: str, path: str) -> Any:
+    for template, operations in document()["paths"].items():
+        pattern = re.sub(r"\{[^}]+\}", "[^/]+", template)
+        if re.fullmatch(pattern, PREFIX + path):
+            return operations.get(method.lower())
+    return None
+
+
+def _all_properties(schema: Any) -> set[str] | None:
+    name = schema.get("$ref", "").rpartition("/")[2]
+    found = document()["components"]["schemas"].get(name, {})
+    return set(found["properties"]) if "properties" in found else None
