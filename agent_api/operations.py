@@ -30,8 +30,8 @@ class Parameter:
 class Operation:
     """One method of one path.
 
-    `bodies` says what may be sent, by media type: a type, or several of which the body is one. `refusals` are the
-    statuses beyond 401, 403, 429 and 503, which every call can get; `problems` shows examples of them.
+    `bodies` says what may be sent, by media type: a type, or a tuple of types of which the body is one. `refusals`
+    are the statuses beyond 401, 403, 429 and 503, which every call can get; `problems` shows examples of them.
     """
 
     name: str

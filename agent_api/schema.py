@@ -138,7 +138,9 @@ class AgentSchema(AutoSchema):
         return answers
 
     def _schema(self, kind: Any) -> dict[str, Any]:
-        """A reference to the type's schema; what it is made of becomes components, too."""
+        """A reference to the type's schema; what it is made of becomes components, too. Several types: one of them."""
+        if isinstance(kind, tuple):
+            return {"oneOf": [self._schema(each) for each in kind]}
         (schema,), components = msgspec.json.schema_components([kind], ref_template=_REF)
         for name, component in components.items():
             self._register(name, component)

@@ -12,6 +12,8 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS: Final = [first + second for first in ALPHABET for second in ALPHABET]  # two symbols at a time
+_PAIR_SHIFTS: Final = range(120, -1, -10)
 _VALUES: Final = {symbol: value for value, symbol in enumerate(ALPHABET)}
 _SUFFIX: Final = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}")
 _ANY_ID: Final = re.compile(r"([a-z]{3})_([0-7][0-9a-hjkmnp-tv-z]{25})")
@@ -59,8 +61,8 @@ def new_id() -> UUID:
 def encode_id(prefix: str, value: UUID, /) -> str:
     """The public form of an id, such as `lic_01h455vb4pex5vsknk084sn02q`."""
     number = value.int
-    symbols = [ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5)]
-    return f"{prefix}_{''.join(symbols)}"
+    pairs = [_PAIRS[(number >> shift) & 1023] for shift in _PAIR_SHIFTS]
+    return f"{prefix}_{''.join(pairs)}"
 
 
 def decode_id(prefix: str, text: str) -> UUID:

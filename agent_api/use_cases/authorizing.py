@@ -268,7 +268,7 @@ def _full(lines: Sequence[AskedLine], statuses: Sequence[QuotaStatus]) -> list[Q
 
 
 def _as_status(refusal: Refusal) -> QuotaStatus:
-    return QuotaStatus(refusal.quota, refusal.quota.key, refusal.used, refusal.held, refusal.resets_at)
+    return QuotaStatus.of(refusal.quota, refusal.used, refusal.held, refusal.resets_at)
 
 
 def _hold(job: _Authorization, request: Request) -> HoldBody | None:

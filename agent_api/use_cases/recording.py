@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -13,9 +12,9 @@ from django.conf import settings
 from agent_api.use_cases.answering import Answer
 from agent_api.use_cases.callers import Admission, Ask, Credentials, KnownCaller, admit_many
 from agent_api.use_cases.posting import Job, post_many
-from agent_api.use_cases.usage_lines import LineFault, find_meter, read_dimensions, read_quantity, required_quantity
+from agent_api.use_cases.usage_lines import LineFault, find_meter, read_dimensions, read_quantity
 from agent_api.wire.answers import UsageAnswer, UsageResult
-from agent_api.wire.requests import MAX_ID, UsageEventIn
+from agent_api.wire.requests import MAX_ID, ReportedEvent
 from agent_api.wire.shapes import quota_bodies
 from agent_api.wire.usage import UsageEvents
 from common.errors import Conflict, FieldError, Invalid, Problem
@@ -26,7 +25,7 @@ from metering.domain.ledger import Line, Request, Verdict
 from metering.domain.quota_keys import event_digest
 from metering.domain.terms import MeterTerms
 from metering.selectors.quota_statuses import Asked, statuses_from
-from metering.services.payloads import usage_fingerprint
+from metering.services.payloads import UsagePayload
 
 _STATUS: Final = {Verdict.DONE: "recorded", Verdict.REPLAYED: "duplicate", Verdict.CONFLICT: "conflict"}
 _CONFLICT = "This id was used for something else: nothing was counted."
@@ -41,18 +40,18 @@ class RecordCommand:
 
 
 @dataclass(frozen=True, slots=True)
-class _Payload:
-    """What several events of a batch may have in common."""
+class _Kind:
+    """What events of one meter with the same dimensions have in common."""
 
-    quantity: Decimal
+    meter: MeterTerms
     dimensions: Mapping[str, str]
-    fingerprint: UUID
+    payload: UsagePayload
 
 
 class _Recording(Job):
     """One command on its way: `requests` of its sound events at `places`, `faults` of the others."""
 
-    __slots__ = ("_event_ids", "_payloads", "at", "events", "faults", "fields", "places")
+    __slots__ = ("_event_ids", "_kinds", "at", "events", "faults", "fields", "places")
 
     def __init__(self, command: RecordCommand, known: KnownCaller) -> None:
         super().__init__(command.credentials, known)
@@ -74,7 +73,7 @@ class _Recording(Job):
         self.at = at = access.clock.now()
         self.faults = {}
         self.places = []
-        self._payloads: dict[tuple[int, bytes, bytes], _Payload] = {}
+        self._kinds: dict[tuple[str, bytes], _Kind] = {}
         caller, license_id = self.known.metering, access.facts.license.id
         meters = self.known.meters_by_type if self.events.by_type else self.known.meters
         oldest, newest = at - settings.PERMETER_ACCEPTANCE_WINDOW, at + settings.PERMETER_FUTURE_TOLERANCE
@@ -85,9 +84,9 @@ class _Recording(Job):
                     raise _event_fault(event)
                 if not event.id.isprintable():
                     _check_id(event.id)
-                meter = find_meter(meters, event.meter)
+                kind = self._kind(event, meters)
                 occurred_at = at if event.occurred_at is None else _occurred_at(event.occurred_at, oldest, newest)
-                payload = self._payload(event, meter)
+                quantity, written = read_quantity(event.quantity, kind.meter)
             except LineFault as fault:
                 self.faults[place] = fault
                 continue
@@ -98,25 +97,23 @@ class _Recording(Job):
                     kind=EventKind.USAGE,
                     id=event.id,
                     digest=event_digest(license_id, b"", event.id),
-                    fingerprint=payload.fingerprint,
-                    lines=(Line(meter, payload.quantity, payload.dimensions, occurred_at, event_id),),
+                    fingerprint=kind.payload.fingerprint(written),
+                    lines=(Line(kind.meter, quantity, kind.dimensions, occurred_at, event_id),),
                     at=at,
                     occurred_given=event.occurred_at is not None,
                 )
             )
         self.requests = requests
 
-    def _payload(self, event: UsageEventIn, meter: MeterTerms) -> _Payload:
-        """Equal texts are read once a batch."""
-        quantity, dimensions = event.quantity, event.dimensions
-        key = (id(meter), bytes(quantity or b""), bytes(dimensions or b""))
-        payload = self._payloads.get(key)
-        if payload is None:
-            counted = required_quantity(read_quantity(quantity), meter)
-            checked = read_dimensions(dimensions, meter)
-            payload = _Payload(counted, checked, usage_fingerprint(meter.id, counted, checked))
-            self._payloads[key] = payload
-        return payload
+    def _kind(self, event: ReportedEvent, meters: Mapping[str, MeterTerms]) -> _Kind:
+        """Found once for each meter and dimensions in a batch."""
+        key = (event.meter, bytes(event.dimensions or b""))
+        kind = self._kinds.get(key)
+        if kind is None:
+            meter = find_meter(meters, event.meter)
+            dimensions = read_dimensions(event.dimensions, meter)
+            kind = self._kinds[key] = _Kind(meter, dimensions, UsagePayload(meter.id, dimensions))
+        return kind
 
 
 def record_many(commands: Sequence[RecordCommand]) -> list[Answer[UsageAnswer] | Problem]:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -14,7 +15,7 @@ from common.errors import FieldError, Invalid
 from common.quantities import QuantityError, parse_quantity
 from metering.domain.dimensions import DimensionError, check_dimensions
 from metering.domain.enums import Aggregation
-from metering.domain.numbers import ONE
+from metering.domain.numbers import ONE, plain
 from metering.domain.terms import MeterTerms
 
 _NULL: Final = b"null"
@@ -33,6 +34,16 @@ class LineFault(ValueError):
         self.detail = detail
 
 
+class Quantity(NamedTuple):
+    """A quantity, and the same in plain notation."""
+
+    value: Decimal
+    written: str
+
+
+_ONE: Final = Quantity(ONE, "1")
+
+
 @dataclass(frozen=True, slots=True)
 class AskedLine:
     """A checked quantity of one meter."""
@@ -42,20 +53,28 @@ class AskedLine:
     dimensions: Mapping[str, str]
 
 
-def read_quantity(raw: msgspec.Raw | UnsetType) -> Decimal | None:
-    """The quantity as it was written, None where there is none. Raises LineFault."""
-    if raw is UNSET:
-        return None
-    data = bytes(raw)
-    if data == _NULL:
+def read_quantity(raw: msgspec.Raw | UnsetType, meter: MeterTerms) -> Quantity:
+    """What counts of an event: its quantity, on a count meter 1 whatever it says. Raises LineFault."""
+    given = None if raw is UNSET else _given(bytes(raw))
+    if meter.aggregation is Aggregation.COUNT:
+        return _ONE
+    if given is None:
+        raise LineFault("quantity", "quantity_required", "This meter needs a quantity.")
+    return given
+
+
+@lru_cache(maxsize=8192)
+def _given(raw: bytes) -> Quantity | None:
+    """A quantity as it was written; the same few come again and again. Raises LineFault."""
+    if raw == _NULL:
         return None
     try:
-        quantity = parse_quantity(_read_text(data) if data.startswith(_QUOTE) else data.decode())
+        quantity = parse_quantity(_read_text(raw) if raw.startswith(_QUOTE) else raw.decode())
     except QuantityError as error:
         raise LineFault("quantity", error.code, error.detail) from None
     if quantity < 0:
         raise LineFault("quantity", "quantity_negative", "A quantity is not negative.")
-    return quantity
+    return Quantity(quantity, plain(quantity))
 
 
 def read_dimensions(raw: msgspec.Raw | UnsetType, meter: MeterTerms) -> dict[str, str]:
@@ -81,15 +100,6 @@ def find_meter(meters: Mapping[str, MeterTerms], name: str) -> MeterTerms:
     if meter is None:
         raise LineFault("meter", "unknown_meter", "There is no such meter.")
     return meter
-
-
-def required_quantity(quantity: Decimal | None, meter: MeterTerms) -> Decimal:
-    """What counts of an event: its quantity, on a count meter 1 whatever it says. Raises LineFault."""
-    if meter.aggregation is Aggregation.COUNT:
-        return ONE
-    if quantity is None:
-        raise LineFault("quantity", "quantity_required", "This meter needs a quantity.")
-    return quantity
 
 
 def check_lines(
@@ -119,10 +129,12 @@ def _check_line(known: KnownCaller, line: UsageLine, *, reserving: bool, settlin
     meter = find_meter(known.meters, line.meter)
     if reserving and not meter.aggregation.adds_up:
         raise LineFault("meter", "aggregation_unsupported", "Only what adds up can be held: sum and count meters.")
-    given = read_quantity(line.quantity)
-    if meter.aggregation is Aggregation.COUNT and given is not None and given != ONE:
-        if settling and not given:
+    quantity = read_quantity(line.quantity, meter)
+    if meter.aggregation is Aggregation.COUNT and line.quantity is not UNSET:
+        given = _given(bytes(line.quantity))
+        if settling and given is not None and not given.value:
             return None
-        detail = "This meter counts events: leave the quantity out, and send a line for each."
-        raise LineFault("quantity", "quantity_invalid", detail)
-    return AskedLine(meter, required_quantity(given, meter), read_dimensions(line.dimensions, meter))
+        if given is not None and given.value != ONE:
+            detail = "This meter counts events: leave the quantity out, and send a line for each."
+            raise LineFault("quantity", "quantity_invalid", detail)
+    return AskedLine(meter, quantity.value, read_dimensions(line.dimensions, meter))

@@ -30,7 +30,7 @@ _IDEMPOTENCY_KEY: Final = Parameter(
 class UsageBatch(Struct):
     """Up to 1,000 events; a fault in one is that one's own."""
 
-    events: Annotated[list[requests.UsageEventIn], Meta(max_length=MAX_ITEMS)]
+    events: Annotated[list[requests.ReportedEvent], Meta(max_length=MAX_ITEMS)]
 
 
 def _problems(
@@ -91,7 +91,7 @@ RECORD: Final = Operation(
     ),
     tag=_USAGE,
     bodies={
-        JSON: requests.UsageEventIn | UsageBatch,
+        JSON: (requests.ReportedEvent, UsageBatch),
         CLOUD_EVENT: requests.CloudEvent,
         CLOUD_EVENTS: Annotated[list[requests.CloudEvent], Meta(max_length=MAX_ITEMS)],
     },

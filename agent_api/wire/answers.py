@@ -12,6 +12,7 @@ Feature = Annotated[
     bool | int | float | list[str],
     Meta(description="Of a switch true or false, of a limit a number, of a choice a list."),
 ]
+Moment = Annotated[datetime, Meta(tz=True)]
 Amount = Annotated[str, Meta(description="A decimal.", examples=["1532"])]
 
 
@@ -22,7 +23,7 @@ class ReasonBody(Struct, kw_only=True):
     message: Annotated[str, Meta(description="What to do next.")]
     blocks: bool
     retryable: bool
-    until: datetime | None
+    until: Moment | None
     meter: str | UnsetType = UNSET
     scope: str | UnsetType = UNSET
     quota: str | UnsetType = UNSET
@@ -30,7 +31,7 @@ class ReasonBody(Struct, kw_only=True):
     used: Amount | UnsetType = UNSET
     held: Amount | UnsetType = UNSET
     remaining: Amount | UnsetType = UNSET
-    resets_at: datetime | UnsetType | None = UNSET
+    resets_at: Moment | UnsetType | None = UNSET
     asked: str | UnsetType = UNSET
     feature: str | UnsetType = UNSET
     allowed: Feature | UnsetType = UNSET
@@ -39,8 +40,8 @@ class ReasonBody(Struct, kw_only=True):
     parent_id: str | UnsetType = UNSET
     parent_status: str | UnsetType = UNSET
     activation: str | UnsetType = UNSET
-    expired_at: datetime | UnsetType = UNSET
-    lapsed_at: datetime | UnsetType = UNSET
+    expired_at: Moment | UnsetType = UNSET
+    lapsed_at: Moment | UnsetType = UNSET
 
 
 class CustomerBody(Struct):
@@ -58,8 +59,8 @@ class LicenseBody(Struct):
     customer: CustomerBody
     plan: str
     product: str
-    expires_at: datetime | None
-    grace_until: datetime | None
+    expires_at: Moment | None
+    grace_until: Moment | None
 
 
 class AgentBody(Struct):
@@ -86,7 +87,7 @@ class QuotaBody(Struct):
     held: Amount
     remaining: Amount
     state: Literal["ok", "near_limit", "exceeded", "overage"]
-    resets_at: datetime | None
+    resets_at: Moment | None
 
 
 class ActivationBody(Struct):
@@ -94,7 +95,7 @@ class ActivationBody(Struct):
 
     id: str
     fingerprint: str
-    expires_at: datetime | None
+    expires_at: Moment | None
 
 
 class ValidateAnswer(Struct):
@@ -109,9 +110,9 @@ class ValidateAnswer(Struct):
     quotas: list[QuotaBody]
     activation: ActivationBody | None
     valid_until: Annotated[
-        datetime | None, Meta(description="Until then the clock alone changes nothing in this answer.")
+        Moment | None, Meta(description="Until then the clock alone changes nothing in this answer.")
     ]
-    server_time: datetime
+    server_time: Moment
     nonce: str | None
 
 
@@ -127,7 +128,7 @@ class HoldBody(Struct):
     """A reservation. `authorize_id` is the id that it was asked for with; `settled` counts by line of `usage`."""
 
     id: str
-    expires_at: datetime
+    expires_at: Moment
     usage: list[HeldLineBody]
     status: Literal["open", "settled", "released", "expired"]
     authorize_id: str
@@ -225,16 +226,16 @@ class SelfAnswer(Struct):
     features: dict[str, Feature]
     quotas: list[QuotaBody]
     rate_limits: list[RateLimitBody]
-    key_expires_at: datetime | None
-    valid_until: datetime | None
-    server_time: datetime
+    key_expires_at: Moment | None
+    valid_until: Moment | None
+    server_time: Moment
 
 
 class UsageRowBody(Struct):
     """What one group used in [start, end)."""
 
-    start: datetime
-    end: datetime
+    start: Moment
+    end: Moment
     group: dict[str, str | None]
     value: Amount
 

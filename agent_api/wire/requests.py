@@ -74,7 +74,7 @@ class AuthorizeRequest(Struct, forbid_unknown_fields=True):
     on_excess: Literal["count", "cap", "reject"] | None = None
 
 
-class UsageEventIn(Struct, forbid_unknown_fields=True):
+class ReportedEvent(Struct, forbid_unknown_fields=True):
     """A fact: this much has happened."""
 
     id: Id

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
-from agent_api.wire.requests import MAX_ID, CloudEvent, UsageEventIn
+from agent_api.wire.requests import MAX_ID, CloudEvent, ReportedEvent
 from common.errors import Invalid, Problem
 from common.http_json import JSON
 from common.json_batches import decode_items
@@ -23,7 +23,7 @@ class UsageEvents:
     `lone`: the body was one event without an envelope. `by_type`: `meter` holds a CloudEvent's type.
     """
 
-    items: list[UsageEventIn | Problem]
+    items: list[ReportedEvent | Problem]
     ids: dict[int, str | None]
     lone: bool
     by_type: bool
@@ -43,11 +43,11 @@ def read_usage(raw: bytes, content_type: str = JSON) -> UsageEvents:
         decoded = decode_items(raw, type=CloudEvent, field=None)
         items = [each if isinstance(each, Problem) else _from_cloud(each) for each in decoded.items]
         return UsageEvents(items, _ids(raw, items, None), lone=False, by_type=True)
-    plain = decode_items(raw, type=UsageEventIn, field="events")
+    plain = decode_items(raw, type=ReportedEvent, field="events")
     return UsageEvents(plain.items, _ids(raw, plain.items, "events"), lone=plain.lone, by_type=False)
 
 
-def _from_cloud(event: CloudEvent) -> UsageEventIn | Problem:
+def _from_cloud(event: CloudEvent) -> ReportedEvent | Problem:
     """The id of a CloudEvent is unique per source only, so both together are the event's id here."""
     kind = (event.datacontenttype or JSON).partition(";")[0].strip().lower()
     if kind != JSON and not kind.endswith("+json"):
@@ -57,7 +57,7 @@ def _from_cloud(event: CloudEvent) -> UsageEventIn | Problem:
     id = f"{event.source} {event.id}"
     if len(id) > MAX_ID:
         return Invalid.field("id", "too_long", f"Source and id have at most {MAX_ID - 1} characters together.")
-    return UsageEventIn(
+    return ReportedEvent(
         id=id,
         meter=event.type,
         quantity=UNSET if event.data is None else event.data.quantity,
@@ -66,7 +66,7 @@ def _from_cloud(event: CloudEvent) -> UsageEventIn | Problem:
     )
 
 
-def _ids(raw: bytes, items: list[UsageEventIn | Problem], field: str | None) -> dict[int, str | None]:
+def _ids(raw: bytes, items: list[ReportedEvent | Problem], field: str | None) -> dict[int, str | None]:
     """What broken items call themselves, so that their results can be told apart."""
     broken = [place for place, item in enumerate(items) if isinstance(item, Problem)]
     if not broken:

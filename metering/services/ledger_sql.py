@@ -255,5 +255,7 @@ def _copy_events(lines: Sequence[tuple[Request, Line]]) -> None:
             f"{line.event_id}\t{head}\t{line.meter.id}\t{copy_text(request.id)}\t{line.quantity}\t{dimensions}\t"
             f"{line.occurred_at.isoformat()}\t{request.at.isoformat()}\t{request.kind}\t{request.hold_id or _NULL}\n"
         )
-    with connection.cursor() as cursor, cursor.copy(f"COPY metering_usageevent ({_EVENT_COLUMNS}) FROM STDIN") as copy:
+    statement = f"COPY metering_usageevent ({_EVENT_COLUMNS}) FROM STDIN"
+    # Django wraps the call that begins a COPY, not its end, where errors come.
+    with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write("".join(rows))

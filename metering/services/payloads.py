@@ -14,11 +14,23 @@ def usage_fingerprint(
     meter_id: UUID, quantity: Decimal, dimensions: Mapping[str, str], hold_id: UUID | None = None
 ) -> UUID:
     """Of one usage event, without its time, which the register keeps apart."""
-    text = f"{meter_id.hex}|{plain(quantity)}|{hold_id.hex if hold_id else ''}"
-    if dimensions:
+    return UsagePayload(meter_id, dimensions, hold_id).fingerprint(plain(quantity))
+
+
+class UsagePayload:
+    """What many events of a batch have in common: only their quantities are still to come."""
+
+    __slots__ = ("_head", "_tail")
+
+    def __init__(self, meter_id: UUID, dimensions: Mapping[str, str], hold_id: UUID | None = None) -> None:
+        self._head = f"{meter_id.hex}|"
         parts = [f"{len(name)}:{name}={len(value)}:{value}" for name, value in sorted(dimensions.items())]
-        text += "|" + "|".join(parts)
-    return UUID(bytes=blake2b(text.encode(), digest_size=16, person=b"usage").digest())
+        self._tail = "|".join([f"|{hold_id.hex if hold_id else ''}", *parts])
+
+    def fingerprint(self, quantity: str) -> UUID:
+        """The fingerprint of an event with this quantity, in plain notation."""
+        text = self._head + quantity + self._tail
+        return UUID(bytes=blake2b(text.encode(), digest_size=16, person=b"usage").digest())
 
 
 def ask_fingerprint(
