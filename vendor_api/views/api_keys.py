@@ -38,7 +38,8 @@ class ApiKeyRoute(VendorView):
         if lacking:
             detail = f"A key can only hand on scopes that it has; this one lacks {', '.join(lacking)}."
             raise Forbidden("scope_exceeds_own", detail, extra={"scopes": lacking})
-        return self.body
+        sent: dict[str, Any] = self.body
+        return sent
 
 
 class ApiKeysView(ApiKeyRoute):

@@ -25,7 +25,7 @@ from vendor_api.operations import Operation
 from vendor_api.problems import refusal
 from vendor_api.reading import checked, read_object
 from vendor_api.schema import VendorSchema
-from vendor_api.serializers.base import Shape, show, show_all
+from vendor_api.serializers.base import Body, Shape, show, show_all
 
 
 class VendorView(APIView):
@@ -43,7 +43,7 @@ class VendorView(APIView):
     operations: ClassVar[Mapping[str, Operation]] = {}
 
     caller: Caller
-    body: dict[str, Any]
+    body: Any
     operation: Operation
 
     @property
@@ -64,6 +64,11 @@ class VendorView(APIView):
         return response
 
     # --- what handlers use ---------------------------------------------------------------------------------------
+
+    def read(self, request: HttpRequest, body: type[Body], /) -> Callable[[], Any]:
+        """Read the body now (400, 413, 415), and check its fields when called (422)."""
+        sent = read_object(request, body)
+        return lambda: checked(body, sent, changes=self.operation.changes)
 
     def who(self) -> dict[str, Any]:
         """The arguments that every service takes."""
@@ -127,11 +132,10 @@ class VendorView(APIView):
         handler: Callable[..., HttpResponse] = getattr(self, method.lower())
         if operation.body is None:
             return handler(**kwargs)
-        body = operation.body
-        sent = read_object(request, body)
+        check = self.read(request, operation.body)
 
         def handle() -> HttpResponse:
-            self.body = checked(body, sent, changes=operation.changes)
+            self.body = check()
             return handler(**kwargs)
 
         return self._handle_post(request, handle) if method == "POST" else handle()

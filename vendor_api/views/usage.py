@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 
+from common.http_json import check_content_type, read_body
 from tenants.domain.scopes import Scope
 from vendor_api.filters.usage import UsageFilter
 from vendor_api.operations import Operation
-from vendor_api.serializers.usage import UsageReportShape
+from vendor_api.recording import record_usage
+from vendor_api.serializers.base import Body
+from vendor_api.serializers.usage import USAGE_EXAMPLE, RecordedShape, UsageBody, UsageReportShape
+from vendor_api.usage_events import read_usage
 from vendor_api.usage_queries import usage_asked_for
 from vendor_api.views.base import VendorView
 
@@ -27,9 +32,31 @@ class UsageView(VendorView):
             scope=Scope.USAGE_READ,
             answer=UsageReportShape,
             query=UsageFilter,
-        )
+        ),
+        "POST": Operation(
+            name="record_usage",
+            summary="Record usage on behalf of agents and licences",
+            description="Facts: they are recorded whatever the licence's state and quotas, for revoked agents too. "
+            "What is wrong with one event is its own result. A lone event's conflict is 409, its rejection 422.",
+            tag="Usage",
+            scope=Scope.USAGE_WRITE,
+            body=UsageBody,
+            answer=RecordedShape,
+            refusals=(409,),
+            example=USAGE_EXAMPLE,
+        ),
     }
+
+    def read(self, request: HttpRequest, _body: type[Body], /) -> Callable[[], Any]:
+        # Events are decoded one by one: what is wrong with one of them is its own result.
+        raw = read_body(request)
+        check_content_type(request, raw)
+        usage = read_usage(raw)
+        return lambda: usage
 
     def get(self) -> HttpResponse:
         report = usage_asked_for(self.tenant, UsageFilter(self.query, at=self.now()), at=self.now())
         return self.show(report)
+
+    def post(self) -> HttpResponse:
+        return self.show(record_usage(self.tenant, self.body, at=self.now()))

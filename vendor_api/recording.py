@@ -1,0 +1,251 @@
+"""Usage that a vendor posts on behalf of agents and licences: facts, recorded whatever licence and quotas say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from django.conf import settings
+
+from common.errors import Conflict, FieldError, Invalid, Problem, Unavailable
+from common.ids import Prefix, decode_id, encode_id, new_id
+from common.quantities import QuantityError, parse_quantity
+from licenses.selectors.access import AccessSnapshot, load_agent, load_license
+from metering.domain.dimensions import DimensionError, check_dimensions
+from metering.domain.enums import Aggregation, EventKind
+from metering.domain.ledger import Line, Request, Verdict
+from metering.domain.numbers import ONE
+from metering.domain.quota_keys import event_digest
+from metering.domain.terms import Caller, MeterTerms
+from metering.selectors.quota_statuses import Asked, CallerQuotas, QuotaStatus, statuses_from
+from metering.selectors.terms import load_caller
+from metering.services.ledger import Posted, StaleCallers, post
+from metering.services.payloads import usage_fingerprint
+from tenants.models import Tenant
+from vendor_api.usage_events import ReportedUsage, VendorEvent
+
+_ROUNDS: Final = 8
+_STATUS: Final = {Verdict.DONE: "recorded", Verdict.REPLAYED: "duplicate", Verdict.CONFLICT: "conflict"}
+_CONFLICT: Final = "This id was used for something else: nothing was counted."
+
+Owner = tuple[str, str]
+
+
+class EventFault(Exception):
+    """What is wrong with one event; `field` is its own field, `code` stable."""
+
+    def __init__(self, field: str, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.field = field
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What became of a report: a result for each event, in order, and the quotas that it touched."""
+
+    results: list[dict[str, Any]]
+    quotas: list[QuotaStatus]
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Owners:
+    """Agents and licences that events name, as the ledger knows them; read once, and anew when they are behind."""
+
+    tenant: Tenant
+    known: dict[Owner, Caller | None] = field(default_factory=dict)
+
+    def of(self, event: VendorEvent) -> Caller:
+        """Raises EventFault for what is not named, named twice, or nobody's here."""
+        if (event.agent is None) == (event.license is None):
+            raise EventFault("agent", "event_invalid", "Name either the agent or the licence that it happened to.")
+        owner = ("agent", event.agent) if event.agent is not None else ("license", event.license or "")
+        if owner not in self.known:
+            self.known[owner] = self._load(owner)
+        caller = self.known[owner]
+        if caller is None:
+            raise EventFault(owner[0], f"unknown_{owner[0]}", f"There is no such {owner[0]}.")
+        return caller
+
+    def forget(self, behind: Sequence[Caller]) -> None:
+        """Have these read anew."""
+        stale = {id(caller) for caller in behind}
+        self.known = {owner: caller for owner, caller in self.known.items() if id(caller) not in stale}
+
+    def _load(self, owner: Owner) -> Caller | None:
+        kind, text = owner
+        access: AccessSnapshot | None
+        try:
+            if kind == "agent":
+                access = load_agent(self.tenant.id, decode_id(Prefix.AGENT, text))
+            else:
+                access = load_license(self.tenant.id, decode_id(Prefix.LICENSE, text))
+        except ValueError:
+            return None
+        return None if access is None else load_caller(access)
+
+
+def record_usage(tenant: Tenant, usage: ReportedUsage, *, at: datetime) -> Recorded:
+    """Record every sound event once; `at` is the workspace's time.
+
+    Raises Conflict `id_conflict` and Invalid, with the fault's own code, for a lone event; Unavailable.
+    """
+    owners = _Owners(tenant)
+    # Made once: a batch that is done again carries the same ids, so that nothing counts twice.
+    event_ids = [new_id() for _ in usage.events]
+    for _ in range(_ROUNDS):
+        requests, faults = _prepare(owners, usage, event_ids, at)
+        if usage.lone and faults:
+            raise _rejection(faults[0])
+        try:
+            posted = post(list(requests.values())) if requests else None
+        except StaleCallers as stale:
+            owners.forget(stale.callers)
+            continue
+        return _recorded(usage, requests, faults, posted, at)
+    raise Unavailable("What the call rests on changed again and again. Nothing was done.")
+
+
+def _prepare(
+    owners: _Owners, usage: ReportedUsage, event_ids: Sequence[UUID], at: datetime
+) -> tuple[dict[int, Request], dict[int, EventFault]]:
+    """The sound events as requests to the ledger, and the faults of the others, by their places."""
+    requests: dict[int, Request] = {}
+    faults: dict[int, EventFault] = {}
+    for place, event in enumerate(usage.events):
+        try:
+            sound = _sound(event)
+            requests[place] = _request(owners.of(sound), sound, event_ids[place], at)
+        except EventFault as fault:
+            faults[place] = fault
+    return requests, faults
+
+
+def _sound(event: VendorEvent | Problem) -> VendorEvent:
+    if isinstance(event, Problem):
+        error = event.errors[0] if event.errors else None
+        raise EventFault(error["field"] if error else "", "event_invalid", event.detail or event.title)
+    return event
+
+
+def _request(caller: Caller, event: VendorEvent, event_id: UUID, at: datetime) -> Request:
+    if not event.id.isprintable():
+        raise EventFault("id", "event_invalid", "An id has no control characters.")
+    meter = _meter(caller, event.meter)
+    quantity = _quantity(event, meter)
+    dimensions = _dimensions(event, meter)
+    return Request(
+        caller=caller,
+        kind=EventKind.USAGE,
+        id=event.id,
+        digest=event_digest(caller.license_id, b"", event.id),
+        fingerprint=usage_fingerprint(meter.id, quantity, dimensions),
+        lines=(Line(meter, quantity, dimensions, _occurred_at(event, at), event_id),),
+        at=at,
+        occurred_given=event.occurred_at is not None,
+    )
+
+
+def _meter(caller: Caller, name: str) -> MeterTerms:
+    by_id = {encode_id(Prefix.METER, meter.id): meter for meter in caller.meters.values()} if "_" in name else {}
+    meter = caller.meters.get(name) or by_id.get(name)
+    if meter is None:
+        raise EventFault("meter", "unknown_meter", "There is no such meter.")
+    return meter
+
+
+def _quantity(event: VendorEvent, meter: MeterTerms) -> Decimal:
+    written = event.written_quantity
+    try:
+        quantity = None if written is None else parse_quantity(written)
+    except QuantityError as error:
+        raise EventFault("quantity", error.code, error.detail) from None
+    if quantity is not None and quantity < 0:
+        raise EventFault("quantity", "quantity_negative", "A quantity is not negative.")
+    if meter.aggregation is Aggregation.COUNT:
+        return ONE
+    if quantity is None:
+        raise EventFault("quantity", "quantity_required", "This meter needs a quantity.")
+    return quantity
+
+
+def _dimensions(event: VendorEvent, meter: MeterTerms) -> dict[str, str]:
+    try:
+        return check_dimensions(meter.dimensions, event.dimensions or {})
+    except DimensionError as error:
+        named = f"dimensions.{error.dimension}" if error.dimension else "dimensions"
+        raise EventFault(named, error.code, error.detail) from None
+
+
+def _occurred_at(event: VendorEvent, at: datetime) -> datetime:
+    if event.occurred_at is None:
+        return at
+    oldest, newest = at - settings.PERMETER_ACCEPTANCE_WINDOW, at + settings.PERMETER_FUTURE_TOLERANCE
+    # Compared before it is converted: the year 1 at +14:00 has no UTC.
+    if event.occurred_at < oldest:
+        raise EventFault("occurred_at", "event_too_old", f"Events are accepted from {oldest.isoformat()} on.")
+    if event.occurred_at > newest:
+        raise EventFault("occurred_at", "event_in_future", f"Events are accepted up to {newest.isoformat()}.")
+    return event.occurred_at.astimezone(UTC)
+
+
+def _recorded(
+    usage: ReportedUsage,
+    requests: Mapping[int, Request],
+    faults: Mapping[int, EventFault],
+    posted: Posted | None,
+    at: datetime,
+) -> Recorded:
+    counts = dict.fromkeys(("recorded", "duplicate", "conflict", "rejected"), 0)
+    results = []
+    for place, id in enumerate(usage.ids):
+        result = _rejected(id, faults[place]) if place in faults else _result(requests[place])
+        counts[result["status"]] += 1
+        results.append(result)
+    if usage.lone and counts["conflict"]:
+        raise Conflict("id_conflict", _CONFLICT)
+    return Recorded(results, _quotas(requests, posted, at), counts)
+
+
+def _result(request: Request) -> dict[str, Any]:
+    verdict = request.verdict or Verdict.CONFLICT
+    if verdict is Verdict.CONFLICT:
+        return _told(request.id, "conflict", code="id_conflict", detail=_CONFLICT)
+    event_id = request.known.event_ids[0] if request.known is not None else request.lines[0].event_id
+    return _told(request.id, _STATUS[verdict], event_id=encode_id(Prefix.EVENT, event_id))
+
+
+def _rejected(id: str | None, fault: EventFault) -> dict[str, Any]:
+    return _told(id, "rejected", code=fault.code, detail=fault.detail)
+
+
+def _told(
+    id: str | None, status: str, *, event_id: str | None = None, code: str | None = None, detail: str | None = None
+) -> dict[str, Any]:
+    return {"id": id, "event_id": event_id, "status": status, "code": code, "detail": detail}
+
+
+def _quotas(requests: Mapping[int, Request], posted: Posted | None, at: datetime) -> list[QuotaStatus]:
+    """The quotas of the meters concerned, each balance once, owner by owner."""
+    if posted is None:
+        return []
+    touched: dict[int, tuple[Caller, set[UUID]]] = {}
+    for request in requests.values():
+        touched.setdefault(id(request.caller), (request.caller, set()))[1].add(request.lines[0].meter.id)
+    found: dict[UUID, QuotaStatus] = {}
+    for caller, meters in touched.values():
+        for status in statuses_from(Asked(CallerQuotas(caller), at, meters), posted.balances):
+            found.setdefault(status.balance_id, status)
+    return list(found.values())
+
+
+def _rejection(fault: EventFault) -> Invalid:
+    """A lone event's fault, with the code that it would have in a batch."""
+    error = FieldError(field=fault.field, code=fault.code, detail=fault.detail)
+    return Invalid(fault.detail, code=fault.code, errors=[error])
