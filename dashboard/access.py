@@ -98,7 +98,8 @@ def workspace_page(right: Right = Right.SEE, *, methods: tuple[str, ...] = ("GET
             if access is None:
                 return redirect("dashboard:start")
             workspace = Workspace(access.tenant, access.role, request.user)
-            request.session[REMEMBERED] = workspace.tenant.slug
+            if request.session.get(REMEMBERED) != access.tenant.slug:
+                request.session[REMEMBERED] = access.tenant.slug
             response = view(request, workspace, **path) if workspace.may(right) else refuse(request, workspace, right)
             add_never_cache_headers(response)
             return response

@@ -66,5 +66,5 @@ class StartForm(forms.Form):
 
 def slug_for(name: str) -> str:
     """The address part for a workspace's name: `acme-robotics`; never one that names a page."""
-    slug = slugify(name)[:MAX_SLUG].strip("-") or "workspace"
+    slug = slugify(name).replace("_", "-")[:MAX_SLUG].strip("-") or "workspace"
     return f"{slug}-workspace" if slug in RESERVED_SLUGS else slug

@@ -48,7 +48,7 @@ def money(amount: Decimal, currency: str) -> str:
 def change(now: Decimal, before: Decimal, *, than: str) -> str:
     """A change in words and sign: `+12 %, more than yesterday by this time`."""
     if before == 0:
-        return f"Nothing {than}" if now else f"Nothing, as {than}"
+        return f"None {than}" if now else f"None, as {than}"
     share = ((now - before) / before * 100).quantize(Decimal(1), rounding=ROUND_HALF_UP)
     if share == 0:
         return f"As much as {than}"
@@ -57,6 +57,14 @@ def change(now: Decimal, before: Decimal, *, than: str) -> str:
     word = "more" if share > 0 else "less"
     sign = "+" if share > 0 else MINUS
     return f"{sign}{abs(share)} %, {word} than {than}"
+
+
+def units(unit: str, value: Decimal) -> str:
+    """The unit as it stands behind a number: words take their plural, symbols such as `MB` or `ms` stay."""
+    if value == 1 or not unit.islower() or len(unit) <= len("ms") or unit.endswith("s"):
+        return unit
+    consonant_before_y = unit.endswith("y") and unit[-2] not in "aeiou"
+    return f"{unit[:-1]}ies" if consonant_before_y else f"{unit}s"
 
 
 def relative(at: datetime, now: datetime) -> str:

@@ -8,12 +8,12 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, F, Prefetch, Q, QuerySet
 
 from common.ids import Prefix, parse_any_id
 from dashboard.access import Workspace
 from licenses.domain.enums import AgentStatus, DisplayedStatus, LicenseStatus
-from licenses.models import License, Plan
+from licenses.models import License, LicensePlan, Plan
 from licenses.selectors.licenses import carried_plans, shown_status
 from licenses.selectors.listing import agents_of, licenses_of, plans_of
 
@@ -56,8 +56,12 @@ class LicenseRow:
 
 
 def shown_licenses(workspace: Workspace) -> QuerySet[License]:
-    """The workspace's licences that are not archived, with customers."""
-    return licenses_of(workspace.tenant.id).filter(archived_at__isnull=True).select_related("customer")
+    """The workspace's licences that are not archived, with customers and plans, but without their grants."""
+    carried = LicensePlan.objects.for_tenant(workspace.tenant).select_related("plan__product")
+    found = licenses_of(workspace.tenant.id).filter(archived_at__isnull=True).select_related("customer")
+    return found.prefetch_related(None).prefetch_related(
+        Prefetch("carried_plans", carried.order_by("created_at", "id"))
+    )
 
 
 def in_state(licenses: QuerySet[License], state: str, workspace: Workspace) -> QuerySet[License]:

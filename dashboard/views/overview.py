@@ -7,6 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
+from common.quantities import format_quantity
 from dashboard import shown
 from dashboard.access import Workspace, workspace_page
 from dashboard.frame import render_page
@@ -55,8 +56,8 @@ def chart_data(usage: MeterUsage, workspace: Workspace) -> dict[str, Any]:
             {
                 "label": f"{each.day.day} {each.day:%b}",
                 "title": f"{each.day:%A} {each.day.day} {each.day:%B %Y}, {workspace.tenant.timezone}",
-                "value": str(each.value),
-                "text": f"{shown.quantity(each.value)} {usage.meter.unit}",
+                "value": format_quantity(each.value),
+                "text": f"{shown.quantity(each.value)} {shown.units(usage.meter.unit, each.value)}",
             }
             for each in usage.days
         ],
@@ -70,7 +71,9 @@ def _usage_tiles(usage: MeterUsage) -> dict[str, str]:
         "month": shown.compact(usage.month.value),
         "month_change": shown.change(usage.month.value, usage.month.before, than="last month by this day"),
         "spark": sparkline([each.value for each in usage.days[-SPARK_DAYS:]]),
-        "total": shown.compact(usage.total),
+        "total": f"{shown.compact(usage.total)} {shown.units(usage.meter.unit, usage.total)}",
+        "today_unit": shown.units(usage.meter.unit, usage.today.value),
+        "month_unit": shown.units(usage.meter.unit, usage.month.value),
     }
 
 

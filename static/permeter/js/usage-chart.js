@@ -7,6 +7,12 @@
     return getComputedStyle(probe).color;
   };
 
+  // As the server writes numbers at a glance: 1.2 M.
+  const short = (value) => {
+    const [scale, letter] = [[1e12, " T"], [1e9, " G"], [1e6, " M"]].find(([size]) => value >= size) || [1, ""];
+    return (value / scale).toLocaleString(document.documentElement.lang, { maximumFractionDigits: scale > 1 ? 1 : 6 }) + letter;
+  };
+
   const hatch = (context, line) => {
     const tile = document.createElement("canvas");
     tile.width = tile.height = 8;
@@ -23,14 +29,13 @@
     const data = JSON.parse(document.getElementById(canvas.dataset.source).textContent);
     const probe = document.createElement("span");
     canvas.parentElement.append(probe);
-    const [bar, grid, muted, text, surface] = ["--series-1", "--grid", "--muted", "--text", "--surface"].map((name) => colour(name, probe));
+    const [bar, strong, grid, muted, text, surface] = ["--series-1", "--series-1-strong", "--grid", "--muted", "--text", "--surface"].map((name) => colour(name, probe));
     const border = colour("--border", probe);
     probe.remove();
     const last = data.days.length - 1;
     const hatched = hatch(canvas.getContext("2d"), bar);
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     const font = { family: getComputedStyle(document.body).fontFamily, size: 12 };
-    const short = new Intl.NumberFormat(document.documentElement.lang, { notation: "compact", maximumFractionDigits: 1 });
     return new Chart(canvas, {
       type: "bar",
       data: {
@@ -39,6 +44,7 @@
           label: data.meter,
           data: data.days.map((day) => Number(day.value)),
           backgroundColor: data.days.map((_, index) => (index === last ? hatched : bar)),
+          hoverBackgroundColor: data.days.map((_, index) => (index === last ? hatched : strong)),
           borderColor: bar,
           borderWidth: data.days.map((_, index) => (index === last ? 1 : 0)),
           borderRadius: 2,
@@ -52,7 +58,7 @@
         interaction: { mode: "index", intersect: false },
         scales: {
           x: { grid: { display: false }, border: { color: border }, ticks: { color: muted, font, maxRotation: 0, autoSkipPadding: 16 } },
-          y: { beginAtZero: true, grid: { color: grid }, border: { display: false }, ticks: { color: muted, font, maxTicksLimit: 5, callback: (value) => short.format(value) } },
+          y: { beginAtZero: true, grid: { color: grid }, border: { display: false }, ticks: { color: muted, font, maxTicksLimit: 5, callback: short } },
         },
         plugins: {
           legend: { display: false },
