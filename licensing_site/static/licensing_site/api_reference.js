@@ -2,6 +2,9 @@
 const root = document.getElementById("api-reference");
 const doors = Object.entries(root.dataset).map(([door, name]) => ({ name, url: `/openapi/${door}.json` }));
 
+// The bar's logo brings an inline style along, which the content security policy refuses.
+const withoutLogo = () => ({ components: { Logo: () => null } });
+
 window.ui = SwaggerUIBundle({
   urls: doors,
   dom_id: "#api-reference",
@@ -9,5 +12,6 @@ window.ui = SwaggerUIBundle({
   persistAuthorization: false,
   validatorUrl: null,
   presets: [SwaggerUIBundle.presets.apis, SwaggerUIStandalonePreset],
+  plugins: [withoutLogo],
   layout: "StandaloneLayout",
 });
