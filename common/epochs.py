@@ -70,7 +70,7 @@ class EpochKey(NamedTuple):
 ReadFromPostgres = Callable[[Mapping[UUID, Sequence[EpochKey]]], Mapping[UUID, Mapping[EpochKey, int]]]
 
 
-class EpochsUnpublished(Exception):  # noqa: N818 - a state of things rather than a fault
+class EpochsUnpublished(Exception):
     """Valkey could not be told of a change that is committed; somebody has to go on telling it."""
 
 

@@ -2,279 +2,379 @@
 
 import django.contrib.postgres.indexes
 import django.db.models.deletion
-import licenses.domain.enums
 from django.db import migrations, models
+
+import licenses.domain.enums
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('licenses', '0001_initial'),
-        ('tenants', '0001_initial'),
+        ("licenses", "0001_initial"),
+        ("tenants", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='activation',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
+            model_name="activation",
+            name="tenant",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.tenant"
+            ),
         ),
         migrations.AddField(
-            model_name='agent',
-            name='parent',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='children', to='licenses.agent'),
+            model_name="agent",
+            name="parent",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="children",
+                to="licenses.agent",
+            ),
         ),
         migrations.AddField(
-            model_name='agent',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
+            model_name="agent",
+            name="tenant",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.tenant"
+            ),
         ),
         migrations.AddField(
-            model_name='activation',
-            name='agent',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='activations', to='licenses.agent'),
+            model_name="activation",
+            name="agent",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="activations",
+                to="licenses.agent",
+            ),
         ),
         migrations.AddField(
-            model_name='agentkey',
-            name='agent',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='keys', to='licenses.agent'),
+            model_name="agentkey",
+            name="agent",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="keys", to="licenses.agent"
+            ),
         ),
         migrations.AddField(
-            model_name='agentkey',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
+            model_name="agentkey",
+            name="tenant",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.tenant"
+            ),
         ),
         migrations.AddField(
-            model_name='feature',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
+            model_name="feature",
+            name="tenant",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.tenant"
+            ),
         ),
         migrations.AddField(
-            model_name='issuedtoken',
-            name='agent',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='tokens', to='licenses.agent'),
+            model_name="issuedtoken",
+            name="agent",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="tokens",
+                to="licenses.agent",
+            ),
         ),
         migrations.AddField(
-            model_name='issuedtoken',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
+            model_name="issuedtoken",
+            name="tenant",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.tenant"
+            ),
         ),
         migrations.AddField(
-            model_name='license',
-            name='customer',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='licenses', to='tenants.customer'),
+            model_name="license",
+            name="customer",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="licenses", to="tenants.customer"
+            ),
         ),
         migrations.AddField(
-            model_name='license',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
+            model_name="license",
+            name="tenant",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.tenant"
+            ),
         ),
         migrations.AddField(
-            model_name='issuedtoken',
-            name='license',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tokens', to='licenses.license'),
+            model_name="issuedtoken",
+            name="license",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="tokens", to="licenses.license"
+            ),
         ),
         migrations.AddField(
-            model_name='agent',
-            name='license',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='agents', to='licenses.license'),
+            model_name="agent",
+            name="license",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="agents", to="licenses.license"
+            ),
         ),
         migrations.AddField(
-            model_name='activation',
-            name='license',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='activations', to='licenses.license'),
+            model_name="activation",
+            name="license",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="activations", to="licenses.license"
+            ),
         ),
         migrations.AddField(
-            model_name='licensegrant',
-            name='feature',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='licenses.feature'),
+            model_name="licensegrant",
+            name="feature",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="licenses.feature"
+            ),
         ),
         migrations.AddField(
-            model_name='licensegrant',
-            name='license',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='grants', to='licenses.license'),
+            model_name="licensegrant",
+            name="license",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="grants", to="licenses.license"
+            ),
         ),
         migrations.AddField(
-            model_name='licensegrant',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
+            model_name="licensegrant",
+            name="tenant",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.tenant"
+            ),
         ),
         migrations.AddField(
-            model_name='licenseplan',
-            name='license',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='carried_plans', to='licenses.license'),
+            model_name="licenseplan",
+            name="license",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="carried_plans", to="licenses.license"
+            ),
         ),
         migrations.AddField(
-            model_name='licenseplan',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
+            model_name="licenseplan",
+            name="tenant",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.tenant"
+            ),
         ),
         migrations.AddField(
-            model_name='plan',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
+            model_name="plan",
+            name="tenant",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.tenant"
+            ),
         ),
         migrations.AddField(
-            model_name='licenseplan',
-            name='plan',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='carried_by', to='licenses.plan'),
+            model_name="licenseplan",
+            name="plan",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="carried_by", to="licenses.plan"
+            ),
         ),
         migrations.AddField(
-            model_name='plangrant',
-            name='feature',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='licenses.feature'),
+            model_name="plangrant",
+            name="feature",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="licenses.feature"
+            ),
         ),
         migrations.AddField(
-            model_name='plangrant',
-            name='plan',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='grants', to='licenses.plan'),
+            model_name="plangrant",
+            name="plan",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="grants", to="licenses.plan"
+            ),
         ),
         migrations.AddField(
-            model_name='plangrant',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
+            model_name="plangrant",
+            name="tenant",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.tenant"
+            ),
         ),
         migrations.AddField(
-            model_name='product',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
+            model_name="product",
+            name="tenant",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.tenant"
+            ),
         ),
         migrations.AddField(
-            model_name='plan',
-            name='product',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='plans', to='licenses.product'),
+            model_name="plan",
+            name="product",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="plans", to="licenses.product"
+            ),
         ),
         migrations.AddField(
-            model_name='feature',
-            name='product',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='features', to='licenses.product'),
+            model_name="feature",
+            name="product",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="features", to="licenses.product"
+            ),
         ),
         migrations.AddField(
-            model_name='signingkey',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
+            model_name="signingkey",
+            name="tenant",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.tenant"
+            ),
         ),
         migrations.AddField(
-            model_name='issuedtoken',
-            name='signing_key',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tokens', to='licenses.signingkey'),
+            model_name="issuedtoken",
+            name="signing_key",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="tokens", to="licenses.signingkey"
+            ),
         ),
         migrations.AddIndex(
-            model_name='agentkey',
-            index=models.Index(fields=['tenant', 'agent', '-created_at'], name='agent_keys'),
+            model_name="agentkey",
+            index=models.Index(fields=["tenant", "agent", "-created_at"], name="agent_keys"),
         ),
         migrations.AddIndex(
-            model_name='license',
-            index=models.Index(fields=['tenant', '-created_at', '-id'], name='license_newest'),
+            model_name="license",
+            index=models.Index(fields=["tenant", "-created_at", "-id"], name="license_newest"),
         ),
         migrations.AddIndex(
-            model_name='license',
-            index=models.Index(fields=['tenant', 'status', '-created_at'], name='license_status'),
+            model_name="license",
+            index=models.Index(fields=["tenant", "status", "-created_at"], name="license_status"),
         ),
         migrations.AddIndex(
-            model_name='license',
-            index=models.Index(fields=['tenant', 'expires_at'], name='license_expiry'),
+            model_name="license",
+            index=models.Index(fields=["tenant", "expires_at"], name="license_expiry"),
         ),
         migrations.AddIndex(
-            model_name='license',
-            index=models.Index(condition=models.Q(('expired_noted_at__isnull', True), ('expires_at__isnull', False)), fields=['expires_at'], name='license_expiry_unnoted'),
+            model_name="license",
+            index=models.Index(
+                condition=models.Q(("expired_noted_at__isnull", True), ("expires_at__isnull", False)),
+                fields=["expires_at"],
+                name="license_expiry_unnoted",
+            ),
         ),
         migrations.AddIndex(
-            model_name='license',
-            index=django.contrib.postgres.indexes.GinIndex(fields=['metadata'], name='license_metadata'),
+            model_name="license",
+            index=django.contrib.postgres.indexes.GinIndex(fields=["metadata"], name="license_metadata"),
         ),
         migrations.AddConstraint(
-            model_name='license',
-            constraint=models.UniqueConstraint(condition=models.Q(('key_digest__isnull', False)), fields=('tenant', 'key_digest'), name='license_key'),
+            model_name="license",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("key_digest__isnull", False)), fields=("tenant", "key_digest"), name="license_key"
+            ),
         ),
         migrations.AddIndex(
-            model_name='agent',
-            index=models.Index(fields=['tenant', '-created_at', '-id'], name='agent_newest'),
+            model_name="agent",
+            index=models.Index(fields=["tenant", "-created_at", "-id"], name="agent_newest"),
         ),
         migrations.AddIndex(
-            model_name='agent',
-            index=models.Index(fields=['tenant', 'license', '-created_at'], name='agent_of_license'),
+            model_name="agent",
+            index=models.Index(fields=["tenant", "license", "-created_at"], name="agent_of_license"),
         ),
         migrations.AddIndex(
-            model_name='agent',
-            index=models.Index(fields=['tenant', 'status', '-created_at'], name='agent_status'),
+            model_name="agent",
+            index=models.Index(fields=["tenant", "status", "-created_at"], name="agent_status"),
         ),
         migrations.AddIndex(
-            model_name='agent',
-            index=models.Index(condition=models.Q(('expires_at__isnull', False)), fields=['expires_at'], name='agent_expiry'),
+            model_name="agent",
+            index=models.Index(
+                condition=models.Q(("expires_at__isnull", False)), fields=["expires_at"], name="agent_expiry"
+            ),
         ),
         migrations.AddIndex(
-            model_name='agent',
-            index=django.contrib.postgres.indexes.GinIndex(fields=['path'], name='agent_path'),
+            model_name="agent",
+            index=django.contrib.postgres.indexes.GinIndex(fields=["path"], name="agent_path"),
         ),
         migrations.AddIndex(
-            model_name='agent',
-            index=django.contrib.postgres.indexes.GinIndex(fields=['metadata'], name='agent_metadata'),
+            model_name="agent",
+            index=django.contrib.postgres.indexes.GinIndex(fields=["metadata"], name="agent_metadata"),
         ),
         migrations.AddIndex(
-            model_name='activation',
-            index=models.Index(fields=['tenant', '-created_at', '-id'], name='activation_newest'),
+            model_name="activation",
+            index=models.Index(fields=["tenant", "-created_at", "-id"], name="activation_newest"),
         ),
         migrations.AddConstraint(
-            model_name='activation',
-            constraint=models.UniqueConstraint(condition=models.Q(('released_at__isnull', True)), fields=('tenant', 'license', 'fingerprint'), name='activation_once'),
+            model_name="activation",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("released_at__isnull", True)),
+                fields=("tenant", "license", "fingerprint"),
+                name="activation_once",
+            ),
         ),
         migrations.AddIndex(
-            model_name='licensegrant',
-            index=models.Index(fields=['tenant', 'license'], name='license_grants'),
+            model_name="licensegrant",
+            index=models.Index(fields=["tenant", "license"], name="license_grants"),
         ),
         migrations.AddConstraint(
-            model_name='licensegrant',
-            constraint=models.CheckConstraint(condition=models.Q(('starts_at__isnull', True), ('expires_at__isnull', True), ('expires_at__gt', models.F('starts_at')), _connector='OR'), name='license_grant_ends_after_start'),
+            model_name="licensegrant",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("starts_at__isnull", True),
+                    ("expires_at__isnull", True),
+                    ("expires_at__gt", models.F("starts_at")),
+                    _connector="OR",
+                ),
+                name="license_grant_ends_after_start",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='licenseplan',
-            constraint=models.UniqueConstraint(fields=('tenant', 'license', 'plan'), name='license_plan_once'),
+            model_name="licenseplan",
+            constraint=models.UniqueConstraint(fields=("tenant", "license", "plan"), name="license_plan_once"),
         ),
         migrations.AddConstraint(
-            model_name='licenseplan',
-            constraint=models.UniqueConstraint(condition=models.Q(('role', licenses.domain.enums.PlanRole['BASE'])), fields=('tenant', 'license'), name='license_one_base_plan'),
+            model_name="licenseplan",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("role", licenses.domain.enums.PlanRole["BASE"])),
+                fields=("tenant", "license"),
+                name="license_one_base_plan",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='plangrant',
-            constraint=models.UniqueConstraint(fields=('tenant', 'plan', 'feature'), name='plan_grant_once'),
+            model_name="plangrant",
+            constraint=models.UniqueConstraint(fields=("tenant", "plan", "feature"), name="plan_grant_once"),
         ),
         migrations.AddConstraint(
-            model_name='product',
-            constraint=models.UniqueConstraint(fields=('tenant', 'code'), name='product_code'),
+            model_name="product",
+            constraint=models.UniqueConstraint(fields=("tenant", "code"), name="product_code"),
         ),
         migrations.AddConstraint(
-            model_name='plan',
-            constraint=models.UniqueConstraint(fields=('tenant', 'code'), name='plan_code'),
+            model_name="plan",
+            constraint=models.UniqueConstraint(fields=("tenant", "code"), name="plan_code"),
         ),
         migrations.AddConstraint(
-            model_name='plan',
-            constraint=models.CheckConstraint(condition=models.Q(('token_ttl__gte', 1)), name='plan_token_ttl_positive'),
+            model_name="plan",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("token_ttl__gte", 1)), name="plan_token_ttl_positive"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='feature',
-            constraint=models.UniqueConstraint(fields=('tenant', 'product', 'code'), name='feature_code'),
+            model_name="feature",
+            constraint=models.UniqueConstraint(fields=("tenant", "product", "code"), name="feature_code"),
         ),
         migrations.AddConstraint(
-            model_name='signingkey',
-            constraint=models.UniqueConstraint(fields=('tenant', 'kid'), name='signing_key_kid'),
+            model_name="signingkey",
+            constraint=models.UniqueConstraint(fields=("tenant", "kid"), name="signing_key_kid"),
         ),
         migrations.AddConstraint(
-            model_name='signingkey',
-            constraint=models.UniqueConstraint(condition=models.Q(('status', licenses.domain.enums.SigningKeyStatus['ACTIVE'])), fields=('tenant',), name='signing_key_one_active'),
+            model_name="signingkey",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("status", licenses.domain.enums.SigningKeyStatus["ACTIVE"])),
+                fields=("tenant",),
+                name="signing_key_one_active",
+            ),
         ),
         migrations.AddIndex(
-            model_name='issuedtoken',
-            index=models.Index(fields=['tenant', 'license', '-created_at'], name='token_of_license'),
+            model_name="issuedtoken",
+            index=models.Index(fields=["tenant", "license", "-created_at"], name="token_of_license"),
         ),
         migrations.AddIndex(
-            model_name='issuedtoken',
-            index=models.Index(fields=['tenant', 'agent', '-created_at'], name='token_of_agent'),
+            model_name="issuedtoken",
+            index=models.Index(fields=["tenant", "agent", "-created_at"], name="token_of_agent"),
         ),
         migrations.AddConstraint(
-            model_name='issuedtoken',
-            constraint=models.UniqueConstraint(fields=('tenant', 'list_number', 'list_index'), name='token_place'),
+            model_name="issuedtoken",
+            constraint=models.UniqueConstraint(fields=("tenant", "list_number", "list_index"), name="token_place"),
         ),
     ]

@@ -31,7 +31,7 @@ _PAUSE = 0.5
 _notes = call_counts.RefusalNotes()
 
 
-class GateUnavailable(Exception):  # noqa: N818 - a state of things rather than a fault
+class GateUnavailable(Exception):
     """Valkey cannot be asked: read epochs from Postgres and limit by `fallback_limits` instead."""
 
 

@@ -9,7 +9,7 @@ from metering.domain.enums import Aggregation
 from metering.domain.numbers import EXACT, ONE, ZERO
 
 
-class AggregationUnsupported(ValueError):  # noqa: N818 - a property of the meter rather than a fault
+class AggregationUnsupported(ValueError):
     """The meter's aggregation does not add up, so nothing can be reserved or added on it."""
 
     code = "aggregation_unsupported"

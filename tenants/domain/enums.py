@@ -30,7 +30,7 @@ class Role(StrEnum):
 
 
 class ApiKeyKind(StrEnum):
-    SECRET = "secret"
+    SECRET = "secret"  # noqa: S105 - a kind of key
     PUBLISHABLE = "publishable"
 
 

@@ -1,4 +1,4 @@
-"""A small world for tests of the ledger: a workspace with a licence, a chain of agents, a meter and quotas on demand."""
+"""A small world for tests of the ledger: a workspace, a licence, a chain of agents, a meter, quotas on demand."""
 
 from __future__ import annotations
 

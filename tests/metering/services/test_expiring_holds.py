@@ -30,7 +30,10 @@ def test_expire_holds__at_the_expiry__reserves_are_given_back_on_every_level() -
     lasting.refresh_from_db()
     assert (ended.status, ended.closed_at, lasting.status) == (HoldStatus.EXPIRED, SOON, HoldStatus.OPEN)
     assert [Balance.objects.get(pk=balance.pk).held for balance in balances] == [Decimal(5), Decimal(0)]
-    assert list(HoldLine.objects.filter(hold=ended).values_list("open", "reserved")) == [(False, Decimal(0)), (False, Decimal(0))]
+    assert list(HoldLine.objects.filter(hold=ended).values_list("open", "reserved")) == [
+        (False, Decimal(0)),
+        (False, Decimal(0)),
+    ]
     event = OutboxEvent.objects.get()
     assert (event.type, event.subject, event.data["hold"]) == ("hold.expired", ended.public_id, ended.public_id)
     assert expire_holds(now=SOON) == 0
