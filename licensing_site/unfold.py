@@ -95,7 +95,7 @@ def index(_request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Permeter",
     "SITE_HEADER": "Permeter",
-    "SITE_SUBHEADER": "Operators",
+    "SITE_SUBHEADER": "Operators, times in UTC",
     "SITE_SYMBOL": "speed",
     "SITE_URL": "/",
     "SHOW_HISTORY": True,

@@ -1,8 +1,8 @@
 """What the operators' pages have in common.
 
-Rows are written by services, with audit, outbox and epochs, so pages are read-only unless they say otherwise. Secrets
-are not even read: binary columns (digests, salts, sealed and encrypted values) are deferred wherever a page does not
-name them as public.
+Rows are written by services, with audit, outbox and epochs, so pages are read-only unless they say otherwise. What a
+list or a page's fields show is read without any secret: binary columns (digests, salts, encrypted values) are deferred
+unless a page names them as public.
 """
 
 from collections.abc import Iterable, Mapping
@@ -52,7 +52,7 @@ class OperatorAdmin(ModelAdmin):
     list_max_show_all = 50
     list_filter_submit = True
     list_fullwidth = True
-    compressed_fields = False
+    compressed_fields = True
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     change_form_outer_after_template = "admin/operators/panels.html"

@@ -21,7 +21,7 @@ _SPANS = {
 class MadeFilter(DropdownFilter):
     """Rows by when they were made. A UUIDv7 begins with its time, so that the primary key answers this."""
 
-    title = "made"
+    title = "when it was made"
     parameter_name = "made"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

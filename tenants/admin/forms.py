@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import messages
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.forms import ModelForm, ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from common.errors import Problem
 
@@ -31,7 +31,7 @@ class ServiceForm(ModelForm):  # type: ignore[type-arg]
 
 
 class ServiceFormMixin:
-    """For admins whose `save_model` calls a service: what it refuses is shown in the form, and nothing is saved."""
+    """For admins whose saving and deleting call services: what they refuse is shown, and nothing has happened."""
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """The form's class, which knows the request."""
@@ -50,3 +50,11 @@ class ServiceFormMixin:
             setattr(request, _REFUSED, problem)
             messages.error(request, problem.detail)
             return super().changeform_view(request, object_id, form_url, extra_context)  # type: ignore[misc,no-any-return]
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Deletes; where the service refuses, the row's page says why."""
+        try:
+            return super().delete_view(request, object_id, extra_context)  # type: ignore[misc,no-any-return]
+        except Problem as problem:
+            messages.error(request, problem.detail)
+            return HttpResponseRedirect(f"{request.path.removesuffix('delete/')}change/")

@@ -1,8 +1,10 @@
 """Operators' pages of vendors' API keys, and of the epochs that make every change felt at once."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from common.crypto import parse_key
@@ -34,8 +36,10 @@ class OpaqueKeyAdmin(OperatedAdmin, LedgerAdmin):
             return "revoked"
         return "expired" if row.expires_at is not None and row.expires_at <= columns.real_now() else "active"
 
-    def get_search_results(self, request: HttpRequest, queryset, search_term: str):  # type: ignore[no-untyped-def]
-        """A whole key, or the part of it that names it, finds its row: the secret part is not looked at."""
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """A whole key finds its row by the part that names it: the secret is not looked at."""
         parsed = parse_key(search_term.strip())
         return super().get_search_results(request, queryset, parsed.key_id if parsed else search_term)
 

@@ -135,7 +135,7 @@ class OperatedAdmin(OperatorAdmin):
             "title": f"{operation.label} {rows[0] if len(rows) == 1 else f'{len(rows)} {noun}'}",
             "opts": self.opts,
             "operation": operation,
-            "rows": [(self._page(row), row, row.public_id) for row in rows],
+            "rows": [(self._page(row), row, _whose(row)) for row in rows],
             "noun": noun,
             "back": back,
             "action": action,
@@ -220,6 +220,12 @@ def _on_selected(
         )
     model_admin.operate(request, operation, rows)
     return None
+
+
+def _whose(row: Any) -> str:
+    """The public id, unless that is its name, and the workspace."""
+    parts = [row.public_id] if str(row) != row.public_id else []
+    return " in ".join([*parts, str(row.tenant)]) if hasattr(row, "tenant") else " ".join(parts)
 
 
 def _name(row: Any) -> str:

@@ -42,7 +42,8 @@ def shown(request: HttpRequest, panels: Iterable[Panel]) -> list[dict[str, objec
 
 def trail_of(row: Identified, *, tenant_id: UUID, limit: int = 10) -> Panel:
     """The last audit entries about a row."""
-    entries = AuditEntry.objects.filter(tenant_id=tenant_id, target_id=row.public_id).order_by("-id")[:limit]
+    entries = AuditEntry.objects.for_tenant(tenant_id).filter(target_id=row.public_id).order_by("-id")
+    entries = entries.defer("salt", "personal_commitment")[:limit]
 
     def rows() -> Rows:
         for entry in entries:
