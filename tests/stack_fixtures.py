@@ -126,7 +126,8 @@ class LiveStack:
             return [self.process.pid]
         if name == "web-process":
             children = psutil.Process(self.pid("web")).children()
-            return [child.pid for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+            lines = {child.pid: _command_line(child) for child in children}
+            return [pid for pid, line in lines.items() if line and "resource_tracker" not in line]
         marks = {
             "postgres": "bin/postgres -D",
             "valkey": "valkey-server",
@@ -135,7 +136,7 @@ class LiveStack:
             "beat": "licensing_site.beat beat",
         }
         found = psutil.Process(self.process.pid).children()
-        return [child.pid for child in found if marks[name] in " ".join(child.cmdline())]
+        return [child.pid for child in found if marks[name] in _command_line(child)]
 
     def everything(self) -> list[psutil.Process]:
         """Every process of the stack, the supervisor included."""
@@ -215,6 +216,14 @@ class LiveStack:
             finally:
                 connections["default"] = before
                 connection.close()
+
+
+def _command_line(process: psutil.Process) -> str:
+    """Empty for one that has just ended, also while nobody has asked for its status yet."""
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
 
 
 def free_port() -> int:
