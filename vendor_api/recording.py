@@ -238,10 +238,10 @@ def _quotas(requests: Mapping[int, Request], posted: Posted | None, at: datetime
     touched: dict[int, tuple[Caller, set[UUID]]] = {}
     for request in requests.values():
         touched.setdefault(id(request.caller), (request.caller, set()))[1].add(request.lines[0].meter.id)
-    found: dict[UUID, QuotaStatus] = {}
+    found: dict[tuple[UUID, UUID], QuotaStatus] = {}
     for caller, meters in touched.values():
         for status in statuses_from(Asked(CallerQuotas(caller), at, meters), posted.balances):
-            found.setdefault(status.balance_id, status)
+            found.setdefault((status.quota.key, status.quota.subject_id), status)
     return list(found.values())
 
 

@@ -6,12 +6,14 @@ from typing import ClassVar
 
 from django.http import HttpResponse
 
+from licenses.models import Plan
 from licenses.selectors.listing import features_of, plans_of, products_of
 from licenses.selectors.lookup import get_feature, get_plan, get_product
 from licenses.services import catalogue
 from metering.selectors.listing import with_terms
 from metering.services import plan_terms
 from tenants.domain.scopes import Scope
+from tenants.models import TenantQuerySet
 from vendor_api.filters.resources import FeatureFilter, PlanFilter, ProductFilter
 from vendor_api.operations import Resource
 from vendor_api.serializers.catalogue import (
@@ -120,19 +122,31 @@ class FeatureView(VendorView):
         return self.gone()
 
 
-class PlansView(VendorView):
+class PlanRoute(VendorView):
+    """What both routes of plans share."""
+
+    def plans(self) -> TenantQuerySet[Plan]:
+        """The workspace's plans with all that is shown of them."""
+        return with_terms(plans_of(self.tenant.id), self.tenant.id)
+
+    def show_plan(self, plan: Plan) -> HttpResponse:
+        """A plan as it is now, with its terms in force."""
+        return self.show(self.plans().get_or_raise(plan.id))
+
+
+class PlansView(PlanRoute):
     """/plans"""
 
     operations: ClassVar = {"GET": PLANS.list(PlanFilter), "POST": PLANS.create(PlanBody)}
 
     def get(self) -> HttpResponse:
-        return self.page(with_terms(plans_of(self.tenant.id), self.tenant.id))
+        return self.page(self.plans())
 
     def post(self) -> HttpResponse:
-        return self.show(plan_terms.create_plan_with_terms(**self.who(), **self.body))
+        return self.show_plan(plan_terms.create_plan_with_terms(**self.who(), **self.body))
 
 
-class PlanView(VendorView):
+class PlanView(PlanRoute):
     """/plans/{id}, by id or code"""
 
     operations: ClassVar = {
@@ -146,12 +160,11 @@ class PlanView(VendorView):
     }
 
     def get(self, id: str) -> HttpResponse:
-        plan = get_plan(self.tenant, id)
-        return self.show(with_terms(plans_of(self.tenant.id), self.tenant.id).get_or_raise(plan.id))
+        return self.show_plan(get_plan(self.tenant, id))
 
     def patch(self, id: str) -> HttpResponse:
         plan = get_plan(self.tenant, id)
-        return self.show(plan_terms.update_plan_with_terms(**self.who(), plan_id=plan.id, **self.body))
+        return self.show_plan(plan_terms.update_plan_with_terms(**self.who(), plan_id=plan.id, **self.body))
 
     def delete(self, id: str) -> HttpResponse:
         plan_terms.archive_plan_with_terms(**self.who(), plan_id=get_plan(self.tenant, id).id)

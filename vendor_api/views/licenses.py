@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.http import HttpResponse
 
+from licenses.models import License
 from licenses.selectors.listing import licenses_of
 from licenses.selectors.lookup import get_license
 from licenses.services import issuing, license_states
@@ -38,6 +39,14 @@ LICENSES = Resource(
 )
 
 
+class LicenseRoute(VendorView):
+    """What the routes of licences share."""
+
+    def show_license(self, license: License) -> HttpResponse:
+        """A licence as it is now, with its plans and grants."""
+        return self.show(licenses_of(self.tenant.id).get_or_raise(license.id))
+
+
 class LicensesView(VendorView):
     """/licenses"""
 
@@ -59,7 +68,7 @@ class LicensesView(VendorView):
         return self.show(issuing.issue_license(**self.who(), **self.body))
 
 
-class LicenseView(VendorView):
+class LicenseView(LicenseRoute):
     """/licenses/{id}"""
 
     operations: ClassVar = {
@@ -71,11 +80,13 @@ class LicenseView(VendorView):
     }
 
     def get(self, id: str) -> HttpResponse:
-        return self.show(licenses_of(self.tenant.id).get_or_raise(get_license(self.tenant, id).id))
+        return self.show_license(get_license(self.tenant, id))
 
     def patch(self, id: str) -> HttpResponse:
         license = get_license(self.tenant, id)
-        return self.show(license_plans.update_license_with_terms(**self.who(), license_id=license.id, **self.body))
+        return self.show_license(
+            license_plans.update_license_with_terms(**self.who(), license_id=license.id, **self.body)
+        )
 
     def delete(self, id: str) -> HttpResponse:
         license = get_license(self.tenant, id)
@@ -83,27 +94,27 @@ class LicenseView(VendorView):
         return self.gone()
 
 
-class SuspendLicenseView(VendorView):
+class SuspendLicenseView(LicenseRoute):
     """/licenses/{id}/suspend"""
 
     operations: ClassVar = {"POST": LICENSES.act("suspend", ReasonBody)}
 
     def post(self, id: str) -> HttpResponse:
         license = get_license(self.tenant, id)
-        return self.show(license_states.suspend_license(**self.who(), license_id=license.id, **self.body))
+        return self.show_license(license_states.suspend_license(**self.who(), license_id=license.id, **self.body))
 
 
-class ReinstateLicenseView(VendorView):
+class ReinstateLicenseView(LicenseRoute):
     """/licenses/{id}/reinstate"""
 
     operations: ClassVar = {"POST": LICENSES.act("reinstate", ReasonBody)}
 
     def post(self, id: str) -> HttpResponse:
         license = get_license(self.tenant, id)
-        return self.show(license_states.reinstate_license(**self.who(), license_id=license.id, **self.body))
+        return self.show_license(license_states.reinstate_license(**self.who(), license_id=license.id, **self.body))
 
 
-class RevokeLicenseView(VendorView):
+class RevokeLicenseView(LicenseRoute):
     """/licenses/{id}/revoke"""
 
     operations: ClassVar = {
@@ -116,7 +127,7 @@ class RevokeLicenseView(VendorView):
 
     def post(self, id: str) -> HttpResponse:
         license = get_license(self.tenant, id)
-        return self.show(license_states.revoke_license(**self.who(), license_id=license.id, **self.body))
+        return self.show_license(license_states.revoke_license(**self.who(), license_id=license.id, **self.body))
 
 
 class RotateLicenseKeyView(VendorView):
