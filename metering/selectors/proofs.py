@@ -23,9 +23,9 @@ _MARGIN = "interval '2 minutes'"
 # An event that was on its way when its balance was let go may count there or not: clocks of several machines differ.
 # Balances meet events by day, so that hourly ones do not meet all events of their subject.
 _BALANCES = """
-WITH span AS (
+WITH span AS MATERIALIZED (
     SELECT min(occurred_at) AS first, max(occurred_at) AS last FROM metering_usageevent WHERE {tenant}
-), asked AS (
+), asked AS MATERIALIZED (
     SELECT balance.id, balance.tenant_id, balance.subject_id, balance.meter_id, balance.filter, balance.detached_at,
            balance.period_start, coalesce(balance.period_end, 'infinity') AS period_end, day
     FROM metering_balance AS balance
