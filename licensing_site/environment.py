@@ -11,6 +11,8 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from licensing_site.bounded_connection import bounded_connections
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 #: Reads `NAME`, and where `NAME_FILE` is set instead, the contents of that file.
@@ -72,7 +74,15 @@ def database_settings(url: str, *, pool_size: int | None) -> dict[str, Any]:
     threshold = env.int("DATABASE_PREPARE_THRESHOLD", default=5)
     options["prepare_threshold"] = threshold or None
     if pool_size:
-        options["pool"] = {"min_size": 2, "max_size": pool_size, "timeout": 3, "name": "permeter"}
+        config["ENGINE"] = "licensing_site.pooled_postgresql"
+        options["pool"] = {
+            "min_size": 2,
+            "max_size": pool_size,
+            "timeout": 3,
+            "name": "permeter",
+            # Seconds that a web request waits for one answer of the database.
+            "connection_class": bounded_connections(env.float("DATABASE_TIMEOUT", default=10.0)),
+        }
     return {**config, "OPTIONS": options, "CONN_MAX_AGE": 0, "ATOMIC_REQUESTS": False}
 
 

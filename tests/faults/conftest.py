@@ -1,0 +1,22 @@
+"""One stack that the tests of this folder may hurt. What they break it mends by itself, never by a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.stack_fixtures import LiveStack
+
+
+@pytest.fixture(scope="session")
+def hurt_stack(django_db_blocker: Any) -> Iterator[LiveStack]:
+    """A stack whose processes are killed and stopped; whoever does so waits until it is whole again."""
+    # A database that is silent for so long is given up; the default would make the tests wait for nothing.
+    stack = LiveStack(DATABASE_TIMEOUT="3")
+    stack.django_blocker = django_db_blocker
+    try:
+        yield stack.start()
+    finally:
+        stack.remove()
