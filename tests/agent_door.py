@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 from unittest.mock import patch
 from uuid import uuid4
 
 from django.db import connection
 from django.test import RequestFactory
+from jsonschema import Draft202012Validator
 
-from common.crypto import KeyKind
 from licenses.models import Agent, License
 from licenses.services.agents import CreatedAgent
 from licensing_site import agent_handler
 from licensing_site.agent_handler import AgentHandler
+from licensing_site.management.commands.write_openapi import render
+from licensing_site.openapi_doors import DOORS
 from metering.models import Meter, Quota
 from metering.services.meters import create_meter
 from metering.services.plan_terms import create_plan_with_terms
@@ -81,7 +85,28 @@ class AgentDoor:
         give_back = agent_handler.give_back_connections if not connection.in_atomic_block else lambda: None
         with patch.object(agent_handler, "give_back_connections", give_back):
             content = b"".join(_handler[0](request.environ, start_response))  # type: ignore[arg-type]
-        return Answer(found["status"], found["headers"], json.loads(content) if content else None)
+        answer = Answer(found["status"], found["headers"], json.loads(content) if content else None)
+        check_against_document(method, path, answer)
+        return answer
+
+
+def check_against_document(method: str, path: str, answer: Answer) -> None:
+    """Hold an answer against the OpenAPI document that is made from the code."""
+    assert answer.status != 500, answer
+    for template, operations in document()["paths"].items():
+        pattern = re.sub(r"{[^}]+}", "[^/]+", template)
+        if re.fullmatch(pattern, f"/agent/v1{path}".partition("?")[0]) and method.lower() in operations:
+            described = operations[method.lower()]["responses"].get(str(answer.status))
+            assert described is not None, f"{method} {path} does not describe {answer.status}: {answer.json}"
+            [(media_type, content)] = described["content"].items()
+            assert answer.headers["Content-Type"] == media_type, answer
+            schema = {**content["schema"], "components": document()["components"]}
+            Draft202012Validator(schema).validate(answer.json)
+
+
+@cache
+def document() -> Any:
+    return json.loads(render(DOORS["agent"]))
 
 
 @dataclass
@@ -136,6 +161,3 @@ class Vendor:
 
     def secret_key(self, **more: Any) -> str:
         return factories.make_api_key(self.tenant, **more).text
-
-
-__all__ = ["AgentDoor", "Answer", "KeyKind", "Vendor"]

@@ -217,13 +217,14 @@ def _answer(job: _Authorization, statuses: Sequence[QuotaStatus]) -> Answer[Auth
 
 def _undone(job: _Authorization, statuses: Sequence[QuotaStatus]) -> AuthorizeAnswer:
     """A check, or a licence that does not hold: nothing was written."""
-    refused = [quota_refusal(status) for status in _full(job.lines, statuses)]
+    refused = [quota_refusal(status, asked) for status, asked in _full(job.lines, statuses)]
     return _body(job, refused, statuses)
 
 
 def _done(job: _Authorization, request: Request, statuses: Sequence[QuotaStatus]) -> AuthorizeAnswer:
     if request.verdict is Verdict.REFUSED:
-        return _body(job, [quota_refusal(_as_status(refusal)) for refusal in request.refusals], statuses)
+        refused = [quota_refusal(_as_status(refusal), refusal.asked) for refusal in request.refusals]
+        return _body(job, refused, statuses)
     body = _body(job, [], statuses)
     known = request.known
     event_ids = known.event_ids if known is not None else request.event_ids
@@ -249,8 +250,8 @@ def _body(job: _Authorization, refused: list[ReasonBody], statuses: Sequence[Quo
     )
 
 
-def _full(lines: Sequence[AskedLine], statuses: Sequence[QuotaStatus]) -> list[QuotaStatus]:
-    """The quotas that have no room for all of the lines: what the ledger would refuse, by the same arithmetic."""
+def _full(lines: Sequence[AskedLine], statuses: Sequence[QuotaStatus]) -> list[tuple[QuotaStatus, Decimal]]:
+    """The quotas without room for the lines, and what these come to: as the ledger decides, by the same arithmetic."""
     full = []
     for status in statuses:
         quota = status.quota
@@ -263,7 +264,7 @@ def _full(lines: Sequence[AskedLine], statuses: Sequence[QuotaStatus]) -> list[Q
             if line.meter.id == quota.meter_id and matches(quota.filter, line.dimensions):
                 asked, touched = EXACT.add(asked, line.quantity), True
         if touched and EXACT.add(EXACT.add(status.used, status.held), asked) > most:
-            full.append(status)
+            full.append((status, asked))
     return full
 
 

@@ -121,7 +121,7 @@ HELD: Final = ALLOWED | {
 }
 _NO_ROOM = _reason(
     "quota_exceeded",
-    "The license's quota of tokens of this month has no room for this: 999900 of 1000000 is used. It begins anew at"
+    "The license's quota of tokens of this month has no room for 1200: 999900 of 1000000 is used. It begins anew at"
     " 2026-12-01T00:00:00+00:00; ask for less, wait, or ask for more quota.",
     retryable=True,
     until="2026-12-01T00:00:00Z",
@@ -131,6 +131,7 @@ _NO_ROOM = _reason(
     limit="1000000",
     used="999900",
     held="0",
+    asked="1200",
     remaining="100",
     resets_at="2026-12-01T00:00:00Z",
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Protocol
 from uuid import UUID
@@ -125,12 +126,13 @@ def reason_bodies(reasons: Iterable[Reason]) -> list[ReasonBody]:
     return [_reason_body(reason) for reason in reasons]
 
 
-def quota_refusal(status: QuotaStatus) -> ReasonBody:
-    """Why a quota without room refuses, and what to do."""
+def quota_refusal(status: QuotaStatus, asked: Decimal) -> ReasonBody:
+    """Why a quota without room for `asked` refuses, and what to do."""
     quota = status.quota
     left = headroom(mode=quota.mode, limit=quota.limit, ceiling=quota.ceiling, used=status.used, held=status.held)
-    body = _of_quota("quota_exceeded", _refusal_text(status), status)
+    body = _of_quota("quota_exceeded", _refusal_text(status, asked), status)
     body.blocks = True
+    body.asked = format_quantity(asked)
     body.remaining = format_quantity(status.remaining if left is None else left)
     return body
 
@@ -219,10 +221,11 @@ def _called(quota: QuotaTerms) -> str:
 _PERIODS_OF_A_CALENDAR = frozenset({"hour", "day", "week", "month", "year"})
 
 
-def _refusal_text(status: QuotaStatus) -> str:
+def _refusal_text(status: QuotaStatus, asked: Decimal | None = None) -> str:
     quota = status.quota
     most = quota.limit if quota.mode is QuotaMode.HARD or quota.ceiling is None else quota.ceiling
-    text = f"{_called(quota)} has no room for this: {format_quantity(status.used)} of {format_quantity(most)} is used"
+    what = "is used up" if asked is None else f"has no room for {format_quantity(asked)}"
+    text = f"{_called(quota)} {what}: {format_quantity(status.used)} of {format_quantity(most)} is used"
     text += f" and {format_quantity(status.held)} held" if status.held else ""
     if status.resets_at is not None:
         return f"{text}. It begins anew at {status.resets_at.isoformat()}; ask for less, wait, or ask for more quota."
