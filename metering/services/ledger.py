@@ -169,11 +169,12 @@ class _Work:
 
     def _resume(self, balances: Mapping[UUID, BalanceState], detached: set[UUID]) -> None:
         """A quota that had stopped applying applies again: its balance takes up what was not counted meanwhile."""
-        for id in detached & self.targets.specs.keys():
-            balance = balances[id]
-            if not balance.closed:
-                balance.used = counted(id, self.targets.specs[id])
-            balance.changed = True
+        resumed = [id for id in detached & self.targets.specs.keys() if not balances[id].closed]
+        for id in resumed:
+            balances[id].used = counted(id, self.targets.specs[id])
+            balances[id].changed = True
+        if resumed:
+            ledger_sql.attach_balances(resumed)
 
     def _write(self, decision: Decision, balances: Mapping[UUID, BalanceState]) -> None:
         accepted = decision.accepted

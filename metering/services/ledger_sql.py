@@ -74,8 +74,7 @@ FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text
 
 _UPDATE_BALANCES = """
 UPDATE metering_balance AS balance
-SET used = new.used, held = new.held, thresholds_fired = new.fired::smallint[], detached_at = NULL,
-    updated_at = clock_timestamp()
+SET used = new.used, held = new.held, thresholds_fired = new.fired::smallint[], updated_at = clock_timestamp()
 FROM unnest(%s::uuid[], %s::numeric[], %s::numeric[], %s::text[]) AS new (id, used, held, fired)
 WHERE balance.id = new.id
 """
@@ -89,6 +88,8 @@ FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::uuid[], %
 """
 
 _NULL = "\\N"
+_ATTACH = "UPDATE metering_balance SET detached_at = NULL WHERE id = ANY(%s::uuid[])"
+
 _encode_json = msgspec.json.Encoder().encode
 
 
@@ -119,6 +120,12 @@ def lock_balances(tenant_ids: Iterable[UUID], ids: Sequence[UUID]) -> tuple[dict
         for id, used, held, closed, _, fired, period_end in rows
     }
     return found, {id for id, _, _, _, detached, _, _ in rows if detached}
+
+
+def attach_balances(ids: Iterable[UUID]) -> None:
+    """Let detached balances count again, once what they missed has been counted."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ATTACH, [uuids(ids)])
 
 
 def sweep_expired_lines(balances: Mapping[UUID, BalanceState], at_of: Mapping[UUID, datetime]) -> None:

@@ -222,3 +222,20 @@ def test_hold__of_another_agent__is_not_found_but_a_parent_may_settle_it():
         release(caller=world.caller(child), hold_id=parents.hold_id, at=NOW)
     with pytest.raises(NotFound):
         release(caller=world.caller(child), hold_id=new_id(), at=NOW)
+
+
+def test_settle__after_the_quota_stopped_applying__leaves_its_balance_detached():
+    world = make_world()
+    quota = world.quota("1000")
+    request = hold(world, "900")
+    quota.archived_at = NOW
+    quota.save()
+    Balance.objects.update(detached_at=NOW)
+    settled(world, request, "870")
+    row = Balance.objects.get()
+    assert (row.used, row.held, row.detached_at) == (0, 0, NOW)
+    quota.archived_at = None
+    quota.save()
+    world.post(world.request("5"))
+    row = Balance.objects.get()
+    assert (row.used, row.detached_at) == (875, None)
