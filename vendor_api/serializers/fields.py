@@ -34,7 +34,7 @@ class TextField(serializers.CharField):
         self.multiline = multiline
         self.longest = max_length
         options.setdefault("trim_whitespace", False)
-        super().__init__(max_length=None, **options)
+        super().__init__(max_length=max_length, **options)
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         if isinstance(data, str) and data and not data.strip() and not self.allow_blank:
@@ -50,6 +50,7 @@ class TextField(serializers.CharField):
             raise serializers.ValidationError(error.detail, code=error.code) from None
 
 
+@extend_schema_field({"type": "string", "pattern": f"^{CODE_PATTERN}$", "maxLength": MAX_CODE})
 class CodeField(TextField):
     """The code of a thing: lower case letters, digits, `_`, `.` and `-`; nothing that reads as an id."""
 
