@@ -14,6 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from licensing_site.health import check_stores
+from licensing_site.tour import read_tour
 
 
 @never_cache
@@ -36,8 +37,8 @@ def docs(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def tour(request: HttpRequest) -> HttpResponse:
-    """Five minutes with curl, from an empty workspace to a revoked key, with this server's address filled in."""
-    return render(request, "docs/tour.html", {"base_url": settings.BASE_URL})
+    """Five minutes with curl, from a question to a revoked key: the steps of the README."""
+    return render(request, "docs/tour.html", {"steps": read_tour()})
 
 
 @cache

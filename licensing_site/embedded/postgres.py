@@ -138,8 +138,8 @@ class EmbeddedPostgres:
                 f"{self.data} holds data of PostgreSQL {found}, and this Permeter brings {self.major}. To take it "
                 "along: start the Permeter that made it and save its database (its URL stands in VAR_DIR/stack.json) "
                 f"with `pg_dump --format=custom --file=permeter.dump`; move {self.data} away; start this Permeter with "
-                "PERMETER_QUICKSTART=0, load it with `pg_restore` into a new database, and let that one take the place of "
-                "the first; README.md has the commands. "
+                "PERMETER_QUICKSTART=0, load it with `pg_restore` into a new database, and let that one take the place "
+                "of the first; README.md has the commands. "
                 f"To start afresh, move {self.var_dir} away."
             )
 

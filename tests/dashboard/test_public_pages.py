@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 
 from licensing_site import health
+from tests.docs.pages import page, shell_blocks
 from tests.factories import make_user
 
 pytestmark = pytest.mark.django_db
@@ -43,10 +45,11 @@ def test_home__both_stores_away__answers_all_the_same(client: Client, monkeypatc
     assert "calls are answered 503 until it is back" in answer.content.decode()
 
 
-def test_tour__opened__has_this_servers_address_and_no_key(client: Client) -> None:
+def test_tour__opened__has_the_commands_of_the_readme_and_no_key(client: Client) -> None:
     text = client.get("/docs/tour/").content.decode()
-    assert f"BASE={settings.BASE_URL}" in text
-    assert "SECRET_KEY=pm_sk_..." in text
+    shown = [unescape(block) for block in re.findall(r'<code id="tour-\d+">(.*?)</code>', text, re.DOTALL)]
+    assert shown == ["\n".join(lines) for lines in shell_blocks(page("README.md"))]
+    assert len(shown) == 10
     assert re.findall(r"pm_[sap]k_[A-Za-z0-9]{6,}", text) == []
 
 
@@ -57,9 +60,7 @@ def test_template__any__needs_nothing_inline_and_no_other_host(path: Path) -> No
     assert OTHER_HOST.findall(text) == []
 
 
-@pytest.mark.parametrize(
-    "path", [each for each in SCRIPTS if each.suffix in {".js", ".css", ".svg"}], ids=lambda p: p.name
-)
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.name)
 def test_static_file__any_of_ours__needs_no_other_host(path: Path) -> None:
     assert OTHER_HOST.findall(path.read_text(encoding="utf-8")) == []
 

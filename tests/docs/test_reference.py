@@ -58,7 +58,7 @@ def test_written_page__make_targets__exist(written: str) -> None:
 @pytest.mark.parametrize("written", ["README.md", "CONTRIBUTING.md", "docs/tutorial.md"])
 def test_written_page__folders_and_modules_in_backticks__exist(written: str) -> None:
     named = set(re.findall(r"`((?:[a-z_]+/)+(?:[a-z_]+\.(?:py|lua|txt))?)`", page(written)))
-    state = {"var/", "var/mail/", "postgres/", "log/", "mail/"}
+    state = {"var/", "var/mail/", "postgres/", "log/", "mail/", "run/", "valkey/"}
     rooms = {"domain/", "models/", "selectors/", "services/", "admin/"}
     assert {name for name in named - state - rooms if not (BASE_DIR / name).exists()} == set()
 
