@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from django.db import connection
 from django.test import RequestFactory
+from django.utils.datastructures import CaseInsensitiveMapping
 from jsonschema import Draft202012Validator
 
 from licenses.models import Agent, License
@@ -79,7 +80,7 @@ class AgentDoor:
         found: dict[str, Any] = {}
 
         def start_response(status: str, sent: list[tuple[str, str]], *_: Any) -> Any:
-            found["status"], found["headers"] = int(status.split(maxsplit=1)[0]), dict(sent)
+            found["status"], found["headers"] = int(status.split(maxsplit=1)[0]), CaseInsensitiveMapping(sent)
 
         # As Django's own test client does: a test's transaction is not given back between two calls.
         give_back = agent_handler.give_back_connections if not connection.in_atomic_block else lambda: None

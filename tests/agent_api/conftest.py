@@ -4,8 +4,10 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _nobody_known() -> None:
-    """Each test begins as a process does that has just started."""
+def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins as a process does that has just started: it knows nobody, and Valkey has not failed it."""
     from agent_api.use_cases import known_callers
+    from licenses.services import gate
 
     known_callers.forget_all()
+    monkeypatch.setattr(gate, "_pause", gate._Pause())

@@ -1,0 +1,92 @@
+"""How many queries the hot calls make: part of what they promise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agent_api.use_cases.authorizing import authorize_many
+from agent_api.use_cases.recording import record_many
+from agent_api.use_cases.validating import validate_many
+from tests.agent_api.use_cases.builders import authorize, event, record, validate
+from tests.agent_door import Vendor
+
+pytestmark = pytest.mark.django_db
+
+SIX = (
+    {"limit": "1000"},
+    {"limit": "1000", "scope": "agent"},
+    {"limit": "1000", "scope": "customer"},
+    {"limit": "1000", "period": "day"},
+    {"limit": "1000", "period": "hour", "mode": "soft"},
+    {"limit": "1000", "period": "lifetime", "filter": {"model": "large"}},
+)
+
+#: Savepoint and its release, configuration lock, epochs, ids, new ids, events.
+LEDGER = 7
+#: Lock the balances, write them back.
+BALANCES = 2
+
+
+@pytest.mark.parametrize(("quotas", "queries"), [((), 0), (SIX[:1], 1), (SIX, 1)])
+def test_validate_many__warm__reads_once_where_there_are_quotas(
+    quotas: tuple[dict[str, Any], ...], queries: int, django_assert_num_queries: Any
+) -> None:
+    vendor = Vendor()
+    license = vendor.license(*quotas)
+    commands = [validate(vendor.agent(license).key_text) for _ in range(5)]
+    validate_many(commands)
+    for some in (commands[:1], commands):
+        with django_assert_num_queries(queries):
+            answers = validate_many(some)
+        assert [answer.body.valid for answer in answers] == [True] * len(some)
+
+
+@pytest.mark.parametrize(("quotas", "queries"), [((), LEDGER), (SIX[:1], LEDGER + BALANCES), (SIX, LEDGER + BALANCES)])
+@pytest.mark.parametrize("commands", [1, 16])
+def test_authorize_many__consume__is_a_fixed_number_whatever_the_quotas_and_commands(
+    quotas: tuple[dict[str, Any], ...], queries: int, commands: int, django_assert_num_queries: Any
+) -> None:
+    vendor = Vendor()
+    license = vendor.license(*quotas)
+    keys = [vendor.agent(license).key_text for _ in range(commands)]
+    authorize_many([authorize(key) for key in keys])
+    with django_assert_num_queries(queries):
+        answers = authorize_many([authorize(key) for key in keys])
+    assert [answer.body.allowed for answer in answers] == [True] * commands
+
+
+def test_authorize_many__replay_or_refusal__writes_nothing(django_assert_num_queries: Any) -> None:
+    vendor = Vendor()
+    key = vendor.agent(vendor.license(*SIX)).key_text
+    authorize_many([authorize(key, id="x")])
+    # Without new ids, events and balances to write.
+    with django_assert_num_queries(LEDGER + BALANCES - 3):
+        [replayed] = authorize_many([authorize(key, id="x")])
+    with django_assert_num_queries(LEDGER + BALANCES - 3):
+        [refused] = authorize_many([authorize(key, "5000")])
+    assert (replayed.body.replayed, refused.body.allowed) == (True, False)
+
+
+def test_authorize_many__check__reads_once(django_assert_num_queries: Any) -> None:
+    vendor = Vendor()
+    key = vendor.agent(vendor.license(*SIX)).key_text
+    authorize_many([authorize(key)])
+    with django_assert_num_queries(1):
+        [answer] = authorize_many([authorize(key, mode="check")])
+    assert answer.body.allowed is True
+
+
+@pytest.mark.parametrize(("size", "extra"), [(1, 0), (40, 0)])
+def test_record_many__batches_of_many_agents__are_one_transaction(
+    size: int, extra: int, django_assert_num_queries: Any
+) -> None:
+    vendor = Vendor()
+    license = vendor.license(*SIX)
+    keys = [vendor.agent(license).key_text for _ in range(8)]
+    record_many([record(key, event(f"warm-{key}")) for key in keys])
+    commands = [record(key, *(event(f"{key[-9:]}-{number}") for number in range(size))) for key in keys]
+    with django_assert_num_queries(LEDGER + BALANCES + extra):
+        answers = record_many(commands)
+    assert [answer.body.recorded for answer in answers] == [size] * 8

@@ -1,0 +1,58 @@
+"""The agents' door as its OpenAPI document describes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from agent_api.urls import urlpatterns
+from licensing_site.management.commands.write_openapi import render
+from licensing_site.openapi_doors import DOORS
+from licensing_site.reference import OPENAPI_DIR
+from tests.agent_door import document
+
+
+def contents() -> list[Any]:
+    """Every body and answer with examples: (where, schema, examples)."""
+    found = []
+    for path, operations in document()["paths"].items():
+        for method, operation in operations.items():
+            bodies = operation.get("requestBody", {}).get("content", {})
+            found.append((f"{method} {path}", bodies))
+            for status, answer in operation["responses"].items():
+                found.append((f"{method} {path} {status}", answer["content"]))
+    return [
+        pytest.param(content["schema"], content.get("examples", {}), id=f"{where} {media_type}")
+        for where, by_type in found
+        for media_type, content in by_type.items()
+    ]
+
+
+def test_document__committed__is_what_the_code_says() -> None:
+    assert (OPENAPI_DIR / "agent.json").read_text() == render(DOORS["agent"])
+
+
+@pytest.mark.parametrize(("schema", "examples"), contents())
+def test_document__examples__are_what_their_schemas_say(schema: Any, examples: Any) -> None:
+    validator = Draft202012Validator({**schema, "components": document()["components"]})
+    for example in examples.values():
+        validator.validate(example["value"])
+
+
+def test_document__every_route__is_described_and_its_refusals_have_examples() -> None:
+    assert {f"/agent/v1/{pattern.pattern}".replace("<str:hold>", "{hold}") for pattern in urlpatterns} == set(
+        document()["paths"]
+    )
+    for operations in document()["paths"].values():
+        for operation in operations.values():
+            assert {"200", "401", "403", "429", "503"} <= operation["responses"].keys()
+            assert operation["security"] == [{"agentKey": []}]
+            for status, answer in operation["responses"].items():
+                assert all(content["examples"] for content in answer["content"].values()), (operation, status)
+
+
+@pytest.mark.parametrize("name", ["AuthorizeRequest", "ValidateRequest", "ReportedEvent", "UsageLine", "SettleRequest"])
+def test_document__what_is_sent__refuses_unknown_fields(name: str) -> None:
+    assert document()["components"]["schemas"][name]["additionalProperties"] is False
