@@ -61,6 +61,10 @@ def test_sign_up__new_vendor__confirms_the_address_and_gets_a_workspace(
     page.click(".switcher summary")
     page.click("text=Rocket Works (test)")
     page.wait_for_selector("text=nothing in it is ever billed")
+    page.set_viewport_size({"width": 360, "height": 740})
+    for path in ("", "licenses/", "agents/"):
+        page.goto(re.sub(r"-test/.*", f"-test/{path}", page.url))
+        someone.looks_right()
 
 
 def test_password__forgotten__is_chosen_anew_by_the_link(

@@ -55,7 +55,7 @@ def test_public_pages__each_width_and_colour__look_right(visitor: NewVisitor, wi
 def test_api_reference__loaded__shows_the_endpoints_and_breaks_no_policy(visitor: NewVisitor) -> None:
     someone = visitor()
     someone.visit("/docs/api/")
-    someone.page.wait_for_selector("text=/agent/v1/authorize")
+    someone.page.get_by_text("/agent/v1/authorize").first.wait_for()
     assert someone.complaints == []
 
 
