@@ -1,4 +1,4 @@
-"""The README's tour, pasted as it stands into a plain shell beside a running stack."""
+"""The README's tour, pasted as it stands into a plain shell beside a running stack; its doors with their log-ins."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
+from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
 
 import pytest
 
@@ -152,3 +155,40 @@ def test_tour__pasted_again_into_bash_with_a_var_dir__works_as_the_first_time(
 def used(answer: Any) -> int:
     """What the answer's first quota has counted."""
     return int(answer["quotas"][0]["used"])
+
+
+@pytest.mark.parametrize(
+    ("who", "door", "title"), [("vendor", "/dashboard/", "Overview"), ("operator", "/admin/", "Operators")]
+)
+def test_doors_of_people__log_ins_of_quickstart__open_them(
+    demo_stack: LiveStack, who: str, door: str, title: str
+) -> None:
+    log_in = json.loads((demo_stack.var_dir / "quickstart.json").read_text())[who]
+    cookies = CookieJar()
+    browser = build_opener(HTTPCookieProcessor(cookies))
+
+    asked = browser.open(demo_stack.url(door))
+    assert urlsplit(asked.url).path == "/accounts/login/"
+    token = next(cookie.value for cookie in cookies if cookie.name == "csrftoken")
+    form = {"login": log_in["email"], "password": log_in["password"], "csrfmiddlewaretoken": token, "next": door}
+    entered = browser.open(Request(asked.url, urlencode(form).encode(), {"Referer": asked.url}))
+
+    assert (entered.status, urlsplit(entered.url).path) == (200, door)
+    assert title in entered.read().decode().partition("<title>")[2].partition("</title>")[0]
+
+
+def test_doors_of_programs__keys_of_quickstart__open_them(demo_stack: LiveStack) -> None:
+    known = json.loads((demo_stack.var_dir / "quickstart.json").read_text())
+
+    def ask(method: str, path: str, key: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        with urlopen(Request(demo_stack.url(path), data, headers, method=method)) as answer:
+            return json.load(answer)
+
+    as_agent = ask("POST", "/agent/v1/validate", known["agent_key"], {})
+    as_software = ask("POST", "/agent/v1/validate", known["publishable_key"], {"license_key": known["license_key"]})
+    as_backend = ask("GET", f"/vendor/v1/agents/{known['agent_id']}", known["secret_key"])
+
+    assert as_agent["agent"]["id"] == known["agent_id"]
+    assert {as_agent["license"]["id"], as_software["license"]["id"], as_backend["license"]} == {known["license_id"]}
