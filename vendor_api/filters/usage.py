@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
 from common.ids import Prefix
@@ -47,5 +46,5 @@ def timezone_named(name: str) -> ZoneInfo | None:
     """The zone of this IANA name; None for any other text."""
     try:
         return ZoneInfo(name)
-    except (ValueError, OSError, ValidationError):
+    except (LookupError, ValueError, OSError):
         return None
