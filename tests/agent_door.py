@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
@@ -83,8 +84,8 @@ class AgentDoor:
             found["status"], found["headers"] = int(status.split(maxsplit=1)[0]), CaseInsensitiveMapping(sent)
 
         # As Django's own test client does: a test's transaction is not given back between two calls.
-        give_back = agent_handler.give_back_connections if not connection.in_atomic_block else lambda: None
-        with patch.object(agent_handler, "give_back_connections", give_back):
+        keep = patch.object(agent_handler, "give_back_connections") if connection.in_atomic_block else nullcontext()
+        with keep:
             content = b"".join(_handler[0](request.environ, start_response))  # type: ignore[arg-type]
         answer = Answer(found["status"], found["headers"], json.loads(content) if content else None)
         check_against_document(method, path, answer)

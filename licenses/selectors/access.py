@@ -76,7 +76,7 @@ def load_by_agent_key(parsed: ParsedKey) -> AccessSnapshot | None:
     """The snapshot behind an agent's key; None for a key that is unknown or dead, or whose agent is."""
     row = (
         AgentKey.objects.filter(key_id=parsed.key_id)
-        .values_list("id", "tenant_id", "digest", "pepper_id", "expires_at", "revoked_at", "agent_id")
+        .values_list("id", "tenant_id", "digest", "pepper_id", "revoked_at", "agent_id")
         .first()
         if parsed.kind is KeyKind.AGENT
         else None
@@ -84,10 +84,10 @@ def load_by_agent_key(parsed: ParsedKey) -> AccessSnapshot | None:
     if row is None:
         verify_key(parsed, None, None)  # as much work as for a key that is known, so that timing tells nothing
         return None
-    key_id, tenant_id, digest, pepper_id, expires_at, revoked_at, agent_id = row
+    key_id, tenant_id, digest, pepper_id, revoked_at, agent_id = row
     if not verify_key(parsed, digest, pepper_id) or revoked_at is not None:
         return None
-    return _load_agent(tenant_id, agent_id, key=key_id, key_expires_at=expires_at)
+    return _load_agent(tenant_id, agent_id, key=key_id)
 
 
 def load_by_license_key(tenant_id: UUID, text: str) -> AccessSnapshot | None:
@@ -96,34 +96,31 @@ def load_by_license_key(tenant_id: UUID, text: str) -> AccessSnapshot | None:
     if normalized is None:
         return None
     digests = [digest for _, digest in license_key_digests(normalized)]
-    license_id = (
-        License.objects.for_tenant(tenant_id).filter(key_digest__in=digests).values_list("id", flat=True).first()
-    )
-    return load_license(tenant_id, license_id) if license_id else None
+    carriers = License.objects.for_tenant(tenant_id).filter(key_digest__in=digests).values_list("id", flat=True)
+    license_id = carriers.first()
+    snapshot = load_license(tenant_id, license_id) if license_id else None
+    # Looked at once more, after the epochs: the key may have been rotated in between.
+    return snapshot if license_id == carriers.first() else None
 
 
 def load_license(tenant_id: UUID, license_id: UUID) -> AccessSnapshot | None:
     """The snapshot of a licence as such, without an agent; None if there is no such licence."""
-    return _load(tenant_id, license_id, path=(), key=None, key_expires_at=None)
+    return _load(tenant_id, license_id, path=(), key=None)
 
 
 def load_agent(tenant_id: UUID, agent_id: UUID) -> AccessSnapshot | None:
     """The snapshot of an agent on whose behalf the vendor acts; revoked agents included."""
-    return _load_agent(tenant_id, agent_id, key=None, key_expires_at=None)
+    return _load_agent(tenant_id, agent_id, key=None)
 
 
-def _load_agent(
-    tenant_id: UUID, agent_id: UUID, *, key: UUID | None, key_expires_at: datetime | None
-) -> AccessSnapshot | None:
+def _load_agent(tenant_id: UUID, agent_id: UUID, *, key: UUID | None) -> AccessSnapshot | None:
     row = Agent.objects.for_tenant(tenant_id).filter(id=agent_id).values_list("license_id", "path").first()
     if row is None:
         return None
-    return _load(tenant_id, row[0], path=tuple(row[1]), key=key, key_expires_at=key_expires_at)
+    return _load(tenant_id, row[0], path=tuple(row[1]), key=key)
 
 
-def _load(
-    tenant_id: UUID, license_id: UUID, *, path: tuple[UUID, ...], key: UUID | None, key_expires_at: datetime | None
-) -> AccessSnapshot | None:
+def _load(tenant_id: UUID, license_id: UUID, *, path: tuple[UUID, ...], key: UUID | None) -> AccessSnapshot | None:
     customer_id = License.objects.for_tenant(tenant_id).filter(id=license_id).values_list("customer_id", flat=True)
     while (customer := customer_id.first()) is not None:
         epoch_keys = (
@@ -136,9 +133,7 @@ def _load(
         versions = read_epochs({tenant_id: epoch_keys})[tenant_id]
         license = License.objects.for_tenant(tenant_id).select_related("customer", "tenant").get(id=license_id)
         if license.customer_id == customer:
-            return _assemble(
-                license, path, key, key_expires_at, epoch_keys, tuple(versions[each] for each in epoch_keys)
-            )
+            return _assemble(license, path, key, epoch_keys, tuple(versions[each] for each in epoch_keys))
     return None
 
 
@@ -146,12 +141,16 @@ def _assemble(
     license: License,
     path: tuple[UUID, ...],
     key: UUID | None,
-    key_expires_at: datetime | None,
     epoch_keys: tuple[EpochKey, ...],
     versions: tuple[int, ...],
 ) -> AccessSnapshot | None:
-    if key is not None and AgentKey.objects.filter(id=key, revoked_at__isnull=False).exists():
-        return None
+    key_expires_at: datetime | None = None
+    if key is not None:
+        # Read once more, after the epochs: it may have been revoked or given an end in between.
+        living = AgentKey.objects.filter(id=key, revoked_at__isnull=True).values_list("expires_at", flat=True)
+        if not living:
+            return None
+        [key_expires_at] = living
     agents = {agent.id: agent for agent in Agent.objects.for_tenant(license.tenant_id).filter(id__in=path)}
     chain = [agents[agent_id] for agent_id in reversed(path)]
     if key is not None and any(agent.status == AgentStatus.REVOKED or agent.archived_at for agent in chain):

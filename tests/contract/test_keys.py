@@ -161,3 +161,18 @@ def test_publishable_key__revoked_while_known__is_dead_at_once(vendor: Vendor, t
     api_key = ApiKey.objects.get(kind="publishable")
     told(revoke_api_key, tenant=vendor.tenant, api_key_id=api_key.id)
     assert door.post("/validate", {"license_key": license_key}).status == 401
+
+
+def test_license_key__rotated_while_known__is_unknown_at_once(
+    vendor: Vendor, django_capture_on_commit_callbacks: Any
+) -> None:
+    from licenses.services.issuing import rotate_license_key
+    from tests.factories import issue, make_plan
+
+    issued = issue(make_plan(vendor.product))
+    door = AgentDoor(vendor.publishable_key())
+    assert door.post("/validate", {"license_key": issued.license_key}).status == 200
+    with django_capture_on_commit_callbacks(execute=True):
+        fresh = rotate_license_key(tenant=vendor.tenant, license_id=issued.license.id, actor=ACTOR)
+    answers = [door.post("/validate", {"license_key": key}) for key in (issued.license_key, fresh.license_key)]
+    assert [answer.status for answer in answers] == [404, 200]
