@@ -15,6 +15,7 @@ from common.ids import new_id
 from metering.domain.enums import EventKind
 from metering.domain.ledger import BalanceState, Decision, KnownId, Line, Request
 from metering.domain.numbers import EXACT
+from metering.domain.terms import Caller, MeterTerms
 from metering.services.array_literals import copy_text, flags, moments, numbers, uuids, words
 from tenants.services.locks import sorted_lock_numbers
 
@@ -167,7 +168,7 @@ def insert_ids(requests: Sequence[Request]) -> bool:
                 words(request.kind for request in requests),
                 moments(request.occurred_at for request in requests),
                 flags(request.occurred_given for request in requests),
-                [_event_ids(request) for request in requests],
+                words(_event_ids(request) for request in requests),
                 uuids(request.hold_id for request in requests),
             ],
         )
@@ -220,7 +221,9 @@ def insert_late_entries(decision: Decision, tenant_of: Mapping[UUID, UUID]) -> N
 
 
 def _event_ids(request: Request) -> str:
-    return "{}" if request.kind is EventKind.HOLD else uuids(line.event_id for line in request.lines)
+    """An array within an array, so in quotes."""
+    ids = "" if request.kind is EventKind.HOLD else ",".join([line.event_id.hex for line in request.lines])
+    return f'"{{{ids}}}"'
 
 
 def _unnest_events(lines: Sequence[tuple[Request, Line]]) -> None:
@@ -247,20 +250,39 @@ def _unnest_events(lines: Sequence[tuple[Request, Line]]) -> None:
         )
 
 
+def _copy_head(caller: Caller, meter: MeterTerms) -> str:
+    agent = caller.agent_id.hex if caller.agent_id else _NULL
+    return "\t".join(
+        [
+            *(caller.tenant_id.hex, caller.customer_id.hex, caller.license_id.hex),
+            *(agent, uuids(caller.agent_path), meter.id.hex),
+        ]
+    )
+
+
 def _copy_events(lines: Sequence[tuple[Request, Line]]) -> None:
-    heads: dict[int, str] = {}
+    # What rows have in common is written once: by caller and meter, by dimensions, by request.
+    heads: dict[tuple[int, int], str] = {}
+    dimensions: dict[int, str] = {}
+    tails: dict[tuple[datetime, str, UUID | None], str] = {}
     rows: list[str] = []
     for request, line in lines:
-        caller = request.caller
-        head = heads.get(id(caller))
+        head_key = (id(request.caller), id(line.meter))
+        head = heads.get(head_key)
         if head is None:
-            agent = str(caller.agent_id) if caller.agent_id else _NULL
-            head = f"{caller.tenant_id}\t{caller.customer_id}\t{caller.license_id}\t{agent}\t{uuids(caller.agent_path)}"
-            heads[id(caller)] = head
-        dimensions = copy_text(_encode_json(line.dimensions).decode()) if line.dimensions else "{}"
+            head = heads[head_key] = _copy_head(request.caller, line.meter)
+        shown = dimensions.get(id(line.dimensions))
+        if shown is None:
+            shown = copy_text(_encode_json(line.dimensions).decode()) if line.dimensions else "{}"
+            dimensions[id(line.dimensions)] = shown
+        tail_key = (request.at, request.kind, request.hold_id)
+        tail = tails.get(tail_key)
+        if tail is None:
+            hold_id = request.hold_id.hex if request.hold_id else _NULL
+            tail = tails[tail_key] = f"{request.at.isoformat()}\t{request.kind}\t{hold_id}\n"
         rows.append(
-            f"{line.event_id}\t{head}\t{line.meter.id}\t{copy_text(request.id)}\t{line.quantity}\t{dimensions}\t"
-            f"{line.occurred_at.isoformat()}\t{request.at.isoformat()}\t{request.kind}\t{request.hold_id or _NULL}\n"
+            f"{line.event_id.hex}\t{head}\t{copy_text(request.id)}\t{line.quantity}\t{shown}\t"
+            f"{line.occurred_at.isoformat()}\t{tail}"
         )
     statement = f"COPY metering_usageevent ({_EVENT_COLUMNS}) FROM STDIN"
     # Django wraps the call that begins a COPY, not its end, where errors come.

@@ -6,6 +6,7 @@ from hashlib import blake2b
 from uuid import UUID
 
 from common.canonical import canonical_json
+from metering.domain.digests import uuid_of
 from metering.domain.holds import SettledLine
 from metering.domain.numbers import plain
 
@@ -30,7 +31,7 @@ class UsagePayload:
     def fingerprint(self, quantity: str) -> UUID:
         """The fingerprint of an event with this quantity, in plain notation."""
         text = self._head + quantity + self._tail
-        return UUID(bytes=blake2b(text.encode(), digest_size=16, person=b"usage").digest())
+        return uuid_of(blake2b(text.encode(), digest_size=16, person=b"usage").digest())
 
 
 def ask_fingerprint(
@@ -44,12 +45,10 @@ def ask_fingerprint(
     """Of an `authorize` that consumes or holds; the lines' order does not matter, a hold's TTL neither."""
     lines = sorted(str(usage_fingerprint(meter_id, quantity, dimensions)) for meter_id, quantity, dimensions in usage)
     body = {"mode": mode, "feature": feature, "value": value, "usage": lines, "on_excess": on_excess}
-    return UUID(bytes=blake2b(canonical_json(body), digest_size=16, person=b"ask").digest())
+    return uuid_of(blake2b(canonical_json(body), digest_size=16, person=b"ask").digest())
 
 
 def settlement_fingerprint(asked: Sequence[SettledLine], *, final: bool) -> UUID:
     """Of a settlement of a hold."""
     lines = sorted(str(usage_fingerprint(line.meter.id, line.quantity, line.dimensions)) for line in asked)
-    return UUID(
-        bytes=blake2b(canonical_json({"lines": lines, "final": final}), digest_size=16, person=b"settle").digest()
-    )
+    return uuid_of(blake2b(canonical_json({"lines": lines, "final": final}), digest_size=16, person=b"settle").digest())
