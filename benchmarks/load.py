@@ -30,8 +30,7 @@ request = function()
 end
 done = function(summary, latency)
   io.write(string.format("figures %%d %%d %%d %%d %%d\\n", summary.requests, summary.duration,
-    summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.write
-      + summary.errors.timeout,
+    summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.write,
     latency:percentile(50), latency:percentile(99)))
 end
 """
