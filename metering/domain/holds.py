@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from metering.domain.numbers import EXACT, ZERO
+from metering.domain.numbers import EXACT, ZERO, sum_exact
 from metering.domain.terms import MeterTerms
 
 
@@ -28,9 +28,15 @@ class SettledLine:
 
 
 def match_lines(held: Sequence[HeldLine], asked: Sequence[SettledLine]) -> list[int | None]:
-    """For each settled line its held one: same meter, and same dimensions unless it names none; None: never held."""
-    return [
-        next(
+    """For each settled line its held one: same meter, and same dimensions unless it names none; None: never held.
+
+    Of held lines that are alike, the first with room for it: on a count meter each event is a line of its own.
+    """
+    leaders = _leaders(held)
+    left = [EXACT.subtract(line.quantity, line.settled) for line in held]
+    places: list[int | None] = []
+    for line in asked:
+        first = next(
             (
                 place
                 for place, each in enumerate(held)
@@ -38,25 +44,35 @@ def match_lines(held: Sequence[HeldLine], asked: Sequence[SettledLine]) -> list[
             ),
             None,
         )
-        for line in asked
-    ]
+        if first is None:
+            places.append(None)
+            continue
+        alike = (place for place, leader in enumerate(leaders) if leader == first)
+        place = next((place for place in alike if left[place] >= line.quantity), first)
+        left[place] = EXACT.subtract(left[place], line.quantity)
+        places.append(place)
+    return places
 
 
 def excess(held: Sequence[HeldLine], asked: Sequence[SettledLine], places: Sequence[int | None]) -> Decimal:
     """How much more than held is asked, over all lines; what was never held is all excess."""
-    return EXACT.subtract(total(asked), sum(cap(held, asked, places), ZERO))
+    return EXACT.subtract(total(asked), sum_exact(cap(held, asked, places)))
 
 
 def cap(held: Sequence[HeldLine], asked: Sequence[SettledLine], places: Sequence[int | None]) -> list[Decimal]:
-    """The asked quantities, cut to what each held line has left; 0 for what was never held."""
-    left = [EXACT.subtract(line.quantity, line.settled) for line in held]
+    """The asked quantities, cut to what the held lines that are alike have left; 0 for what was never held."""
+    leaders = _leaders(held)
+    left = dict.fromkeys(leaders, ZERO)
+    for leader, held_line in zip(leaders, held, strict=True):
+        left[leader] = EXACT.add(left[leader], EXACT.subtract(held_line.quantity, held_line.settled))
     counted: list[Decimal] = []
     for line, place in zip(asked, places, strict=True):
         if place is None:
             counted.append(ZERO)
             continue
-        quantity = min(line.quantity, max(left[place], ZERO))
-        left[place] = EXACT.subtract(left[place], quantity)
+        leader = leaders[place]
+        quantity = min(line.quantity, max(left[leader], ZERO))
+        left[leader] = EXACT.subtract(left[leader], quantity)
         counted.append(quantity)
     return counted
 
@@ -72,7 +88,10 @@ def to_release(place: int, reserved: Decimal, asked: Sequence[SettledLine], plac
 
 def total(asked: Sequence[SettledLine]) -> Decimal:
     """All quantities together."""
-    amount = ZERO
-    for line in asked:
-        amount = EXACT.add(amount, line.quantity)
-    return amount
+    return sum_exact(line.quantity for line in asked)
+
+
+def _leaders(held: Sequence[HeldLine]) -> list[int]:
+    """For each held line the first one that is like it, of the same meter and dimensions."""
+    kinds = [(line.meter_code, line.dimensions) for line in held]
+    return [kinds.index(kind) for kind in kinds]

@@ -15,6 +15,7 @@ from django.db import transaction
 from common.errors import Conflict, Invalid, NotFound
 from common.ids import Prefix, encode_id, new_id
 from common.quantities import format_quantity
+from licenses.selectors.access import load_agent
 from metering.domain.enums import EventKind, HoldStatus, OnExcess
 from metering.domain.holds import HeldLine, SettledLine, cap, excess, match_lines, to_release
 from metering.domain.ledger import BalanceState, Line, Request, Verdict
@@ -22,6 +23,7 @@ from metering.domain.numbers import EXACT, ZERO
 from metering.domain.quota_keys import event_digest
 from metering.domain.terms import Caller
 from metering.models import Hold, HoldLine
+from metering.selectors.terms import load_caller
 from metering.services import ledger_sql
 from metering.services.ledger import Posted, StaleCallers, post
 from metering.services.payloads import settlement_fingerprint
@@ -149,10 +151,12 @@ def settle(
 ) -> Settled:
     """Count what was really used and give back the rest, or a part's share of it; idempotent by body (and `id`).
 
+    It counts on the agent that holds, also where one above it settles.
     Raises NotFound, Invalid (`exceeds_hold`, where the hold rejects excess), Conflict `hold_settled`,
     `hold_released`, `hold_expired` (longer ago than the acceptance window), `id_conflict`; StaleCallers.
     """
     hold = find_hold(caller, hold_id)
+    caller = _holder(hold, caller)
     held = _held_lines(hold)
     places = match_lines(held, asked)
     request = Request(
@@ -181,8 +185,11 @@ def settle(
 
     def before() -> None:
         settlement.under_lock()
-        if not request.only_replay and settlement.hold is not None and hold.on_excess == OnExcess.REJECT:
-            _reject_excess(_held_lines(settlement.hold), asked, places)
+        if hold.on_excess != OnExcess.REJECT or request.only_replay or settlement.hold is None:
+            return
+        # What was settled already is no excess when it is sent again.
+        if not ledger_sql.read_ids([caller.tenant_id], [request.digest]):
+            _reject_excess(_held_lines(settlement.hold), asked)
 
     posted = post([request], companion=settlement.store, extra_balances=set(balances), before=before)
     now_held = settlement.hold or hold
@@ -223,8 +230,10 @@ def release(*, caller: Caller, hold_id: UUID, at: datetime) -> Hold:
 def extend(*, caller: Caller, hold_id: UUID, ttl: int, at: datetime) -> Hold:
     """Let an open hold end `ttl` seconds from now. Raises NotFound, Conflict `hold_settled|released|expired`."""
     with transaction.atomic():
-        hold, _, lines = _lock(caller, hold_id)
-        if hold.status != HoldStatus.OPEN or hold.expires_at <= at:
+        hold, balances, lines = _lock(caller, hold_id)
+        # An ask that came first, by a clock that is ahead, may have given back what it reserved.
+        is_swept = {line.balance_id for line in lines} != balances.keys()
+        if hold.status != HoldStatus.OPEN or hold.expires_at <= at or is_swept:
             raise _over(hold)
         hold.expires_at = at + timedelta(seconds=ttl)
         hold.save(update_fields=["expires_at", "updated_at"])
@@ -243,6 +252,16 @@ def find_hold(caller: Caller, hold_id: UUID) -> Hold:
     if hold is None or (caller.agent_id and (hold.agent is None or caller.agent_id not in hold.agent.path)):
         raise NotFound("There is no such hold.")
     return hold
+
+
+def _holder(hold: Hold, caller: Caller) -> Caller:
+    """Whose usage it is: of the agent that holds, whoever above it settles."""
+    if hold.agent_id is None or hold.agent_id == caller.agent_id:
+        return caller
+    access = load_agent(hold.tenant_id, hold.agent_id)
+    if access is None:
+        raise NotFound("There is no such hold.")
+    return load_caller(access)
 
 
 def _lock(caller: Caller, hold_id: UUID) -> tuple[Hold, dict[UUID, BalanceState], list[HoldLine]]:
@@ -283,8 +302,8 @@ def _over(hold: Hold) -> Conflict:
     return Conflict(f"hold_{status}", f"The hold is {status}.", extra={"hold": encode_id(Prefix.HOLD, hold.id)})
 
 
-def _reject_excess(held: Sequence[HeldLine], asked: Sequence[SettledLine], places: Sequence[int | None]) -> None:
-    over = excess(held, asked, places)
+def _reject_excess(held: Sequence[HeldLine], asked: Sequence[SettledLine]) -> None:
+    over = excess(held, asked, match_lines(held, asked))
     if over > 0:
         raise Invalid(
             f"This is {format_quantity(over)} more than is held, and the hold rejects excess. Nothing was counted.",

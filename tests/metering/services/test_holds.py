@@ -9,7 +9,7 @@ from common.errors import Conflict, Invalid, NotFound
 from common.ids import new_id
 from metering.domain.enums import EventKind, OnExcess
 from metering.domain.holds import SettledLine
-from metering.domain.ledger import Verdict
+from metering.domain.ledger import Line, Verdict
 from metering.models import Balance, Hold, HoldLine, UsageEvent
 from metering.services.holds import HoldBook, extend, release, settle
 from metering.services.ledger import post
@@ -239,3 +239,80 @@ def test_settle__after_the_quota_stopped_applying__leaves_its_balance_detached()
     world.post(world.request("5"))
     row = Balance.objects.get()
     assert (row.used, row.detached_at) == (875, None)
+
+
+def test_settle__a_part_of_a_hold_that_rejects_excess__sent_again__is_the_same_answer():
+    world = make_world()
+    world.quota("1000")
+    request = hold(world, "10", on_excess=OnExcess.REJECT)
+    first = settled(world, request, "8", id="chunk-1", final=False)
+    again = settled(world, request, "8", id="chunk-1", final=False)
+    assert (again.replayed, again.event_ids) == (True, first.event_ids)
+    assert balance() == (8, 2)
+
+
+@pytest.mark.parametrize("on_excess", [OnExcess.CAP, OnExcess.REJECT])
+def test_settle__lines_that_are_alike__each_takes_its_own(on_excess):
+    world = make_world()
+    world.quota("1000")
+    caller = world.caller()
+    meter = caller.meters["tokens"]
+    request = world.request("1", kind=EventKind.HOLD, caller=caller)
+    request.lines = [Line(meter, Decimal(1), {}, NOW, new_id()) for _ in range(3)]
+    post([request], companion=HoldBook({request.hold_id: (NOW + timedelta(seconds=300), on_excess)}))
+
+    one = [SettledLine(meter, Decimal(1))]
+    settle(caller=caller, hold_id=request.hold_id, asked=one, id="chunk-1", final=False, at=NOW)
+    assert balance() == (1, 2)
+    settle(caller=caller, hold_id=request.hold_id, asked=one, id="chunk-2", final=False, at=NOW)
+    assert balance() == (2, 1)
+    settle(caller=caller, hold_id=request.hold_id, asked=one, id=None, final=True, at=NOW)
+    assert balance() == (3, 0)
+    assert Hold.objects.get().settled == ["1", "1", "1"]
+
+
+@pytest.mark.parametrize("on_excess", OnExcess)
+def test_settle__more_digits_than_decimal_keeps_by_itself__is_exact(on_excess):
+    world = make_world()
+    world.quota("1000000000000000000")
+    quantity = "123456789012345678.123456789012"
+    request = hold(world, quantity, on_excess=on_excess)
+    settled(world, request, quantity)
+    assert balance() == (Decimal(quantity), 0)
+
+
+def test_settle__nothing_was_used__twice_is_a_replay():
+    world = make_world()
+    world.quota("1000")
+    request = hold(world, "10")
+    caller = world.caller()
+    for replayed in (False, True):
+        answer = settle(caller=caller, hold_id=request.hold_id, asked=[], id=None, final=True, at=NOW)
+        assert (answer.replayed, answer.event_ids) == (replayed, ())
+    assert balance() == (0, 0)
+
+
+def test_settle__by_a_parent__counts_on_the_agent_that_held():
+    world = make_world(agents=2)
+    child, parent = world.agents
+    world.quota("10", on="agent", agent=child)
+    world.quota("100", on="agent", agent=parent)
+    request = hold(world, "10", caller=world.caller(child))
+    settled_by = world.caller(parent)
+    line = SettledLine(settled_by.meters["tokens"], Decimal(9))
+    settle(caller=settled_by, hold_id=request.hold_id, asked=[line], id=None, final=True, at=NOW)
+    assert dict(Balance.objects.values_list("subject_id", "used")) == {child.id: 9, parent.id: 9}
+    event = UsageEvent.objects.get()
+    assert (event.agent_id, event.agent_path) == (child.id, child.path)
+    assert hold(world, "2", caller=world.caller(child)).verdict is Verdict.REFUSED
+
+
+def test_extend__given_back_already_by_a_clock_that_is_ahead__conflicts():
+    world = make_world()
+    world.quota("1000")
+    request = hold(world, "900", ttl=60)
+    assert hold(world, "1000", at=NOW + timedelta(seconds=60)).verdict is Verdict.DONE
+    with pytest.raises(Conflict) as conflict:
+        extend(caller=world.caller(), hold_id=request.hold_id, ttl=300, at=NOW + timedelta(seconds=59))
+    assert conflict.value.code == "hold_expired"
+    assert balance() == (0, 1000)
