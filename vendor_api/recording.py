@@ -26,6 +26,7 @@ from metering.selectors.terms import load_caller
 from metering.services.ledger import Posted, StaleCallers, post
 from metering.services.payloads import usage_fingerprint
 from tenants.models import Tenant
+from tenants.selectors.clocks import clock_of
 from vendor_api.usage_events import ReportedUsage, VendorEvent
 
 _ROUNDS: Final = 8
@@ -107,6 +108,7 @@ def record_usage(tenant: Tenant, usage: ReportedUsage, *, at: datetime) -> Recor
             posted = post(list(requests.values())) if requests else None
         except StaleCallers as stale:
             owners.forget(stale.callers)
+            at = max(at, clock_of(tenant).now())
             continue
         return _recorded(usage, requests, faults, posted, at)
     raise Unavailable("What the call rests on changed again and again. Nothing was done.")

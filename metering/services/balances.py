@@ -58,7 +58,8 @@ def ensure_balances(specs: Mapping[UUID, BalanceSpec]) -> None:
     for id, spec in sorted(specs.items()):
         by_tenant.setdefault(spec.caller.tenant_id, []).append((id, spec))
     with transaction.atomic(), connection.cursor() as cursor:
-        for tenant_id, made in by_tenant.items():
+        # One order for everybody, of workspaces too: who makes the same ones at the same time waits.
+        for tenant_id, made in sorted(by_tenant.items()):
             used = [counted(id, spec) for id, spec in made]
             rows = [spec for _, spec in made]
             cursor.execute(_INSERT, [tenant_id, uuids(id for id, _ in made), *_columns(rows), numbers(used)])

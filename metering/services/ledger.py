@@ -8,6 +8,7 @@ Locks are taken in one order everywhere: configuration, balances, hold lines, id
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -35,7 +36,10 @@ Companion = Callable[[Sequence[Request]], None]
 
 
 class StaleCallers(Exception):
-    """Something that these callers' snapshots hold has changed: load them anew, decide again, and post again."""
+    """Something that these callers' snapshots hold has changed, or the period that they are in was closed.
+
+    Load them anew, decide again at the present time, and post again.
+    """
 
     def __init__(self, callers: Sequence[Caller]) -> None:
         super().__init__(f"{len(callers)} stale")
@@ -133,19 +137,22 @@ class _Work:
                 posted = self._run(missing)
                 self.committing = True
         except _Missing:
-            ensure_balances({id: self.targets.specs[id] for id in missing})
+            with transaction.atomic():
+                ensure_balances({id: self.targets.specs[id] for id in missing})
+                # A quota that was taken away meanwhile would leave a balance behind that nobody lets go of.
+                self._keep_configuration()
             raise
         self.committing = False
         return posted
 
     def _run(self, missing: set[UUID]) -> Posted:
-        ledger_sql.lock_configuration_shared(self.tenant_ids)
-        self._check_epochs()
+        self._keep_configuration()
         wanted = [*self.targets.specs, *(id for id in self.extra_balances if id not in self.targets.specs)]
         balances, detached = ledger_sql.lock_balances(self.tenant_ids, wanted)
         missing.update(self.targets.specs.keys() - balances.keys())
         if missing:
             raise _Missing
+        self._check_periods(balances)
         self._resume(balances, detached)
         ledger_sql.sweep_expired_lines(balances, self.targets.at_of)
         if self.before is not None:
@@ -155,7 +162,9 @@ class _Work:
         self._write(decision, balances)
         return Posted(self.requests, balances)
 
-    def _check_epochs(self) -> None:
+    def _keep_configuration(self) -> None:
+        """Keep changes of it out until the transaction ends. Raises StaleCallers for who does not know it as it is."""
+        ledger_sql.lock_configuration_shared(self.tenant_ids)
         callers = {id(request.caller): request.caller for request in self.requests}.values()
         subjects = {subject_id for caller in callers for _, subject_id, _ in caller.epochs}
         current = ledger_sql.current_epochs(self.tenant_ids, subjects)
@@ -166,6 +175,21 @@ class _Work:
         ]
         if stale:
             raise StaleCallers(stale)
+
+    def _check_periods(self, balances: Mapping[UUID, BalanceState]) -> None:
+        """What came before its period's end and was overtaken by the closing comes again, in the next one.
+
+        Raises StaleCallers.
+        """
+        closed = {id for id in self.targets.current if _is_overtaken(balances[id], self.targets.at_of[id])}
+        if closed:
+            raise StaleCallers(
+                [
+                    request.caller
+                    for request in self.requests
+                    if any(target.open in closed for line in request.lines for target in line.targets)
+                ]
+            )
 
     def _resume(self, balances: Mapping[UUID, BalanceState], detached: set[UUID]) -> None:
         """A quota that had stopped applying applies again: its balance takes up what was not counted meanwhile."""
@@ -190,3 +214,7 @@ class _Work:
             ledger_sql.insert_late_entries(decision, tenant_of)
         if decision.crossings or decision.late:
             emit_events(notices(decision, self.targets.specs))
+
+
+def _is_overtaken(balance: BalanceState, at: datetime) -> bool:
+    return balance.closed and balance.period_end is not None and at < balance.period_end

@@ -27,12 +27,14 @@ class _Stretch:
 class Targets:
     """Targets of a batch's lines, and the balances that they name.
 
-    `specs` says how to make each balance, `at_of` what time it is in its tenant's workspace.
+    `specs` says how to make each balance, `at_of` what time it is in its tenant's workspace; `current` are the
+    balances of the periods that are running by then.
     """
 
     def __init__(self) -> None:
         self.specs: dict[UUID, BalanceSpec] = {}
         self.at_of: dict[UUID, datetime] = {}
+        self.current: set[UUID] = set()
         self._stretches: dict[tuple[int, UUID], _Stretch] = {}
 
     def of(
@@ -60,6 +62,7 @@ class Targets:
                 if balance_id not in self.specs:
                     self.specs[balance_id] = BalanceSpec(caller, quota, window)
                     self.at_of[balance_id] = at
+            self.current.add(target.open)
             targets.append(target)
             filtered = filtered or bool(quota.filter)
             start = max(start, own.start)

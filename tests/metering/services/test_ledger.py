@@ -1,9 +1,13 @@
 """The ledger on a real PostgreSQL: what is counted, where, and what is left alone."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from threading import Thread
+from uuid import UUID
 
 import pytest
+from django.db import connection
 
 from common.epochs import EpochKey
 from licenses.models import License, LicensePlan, Plan
@@ -13,7 +17,12 @@ from metering.domain.ledger import Verdict
 from metering.domain.quota_keys import quota_key
 from metering.models import Balance, EventId, LateEntry, Quota, UsageEvent
 from metering.selectors.terms import load_caller
+from metering.services import ledger
+from metering.services.balances import BalanceSpec, ensure_balances
+from metering.services.closing import close_periods
 from metering.services.ledger import StaleCallers
+from metering.services.quotas import archive_quota
+from tenants.domain.actors import worker
 from tenants.models import OutboxEvent
 from tenants.services.epochs import bump_epochs
 from tests.metering.ledger_world import NOW, make_world
@@ -281,3 +290,39 @@ def quota_key_for(world, plan):
         filter={},
         period="day",
     )
+
+
+@pytest.mark.parametrize("kind", [EventKind.USAGE, EventKind.CONSUME])
+def test_post__overtaken_by_the_closing_of_its_period__comes_again_and_counts_in_the_next(kind):
+    world = make_world()
+    world.quota("10")
+    world.post(world.request("4"))
+    midnight = datetime(2026, 11, 24, tzinfo=UTC)
+    close_periods(now=midnight, before=midnight)
+
+    with pytest.raises(StaleCallers):
+        world.post(world.request("3", kind=kind, at=midnight - timedelta(milliseconds=1)))
+    world.post(world.request("3", kind=kind, at=midnight))
+
+    assert list(Balance.objects.order_by("period_start").values_list("used", flat=True)) == [4, 3]
+    assert not LateEntry.objects.exists()
+
+
+def test_post__quota_taken_away_before_its_balance_is_made__leaves_no_balance_behind(monkeypatch):
+    world = make_world()
+    quota = world.quota("10")
+
+    def archive() -> None:
+        archive_quota(tenant=world.tenant, quota_id=quota.id, actor=worker("test"))
+        connection.close()
+
+    def too_late(specs: Mapping[UUID, BalanceSpec]) -> None:
+        thread = Thread(target=archive)
+        thread.start()
+        thread.join()
+        ensure_balances(specs)
+
+    monkeypatch.setattr(ledger, "ensure_balances", too_late)
+    with pytest.raises(StaleCallers):
+        world.post(world.request("4"))
+    assert not Balance.objects.exists()
