@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from licenses.models import Agent, LicensePlan
-from metering.domain.enums import Scope
+from metering.domain.enums import Anchor, Scope
 from metering.models import Balance, Quota
 from metering.selectors.quotas import counting, customer_groups, first_keys, license_groups
 from tenants.models import Tenant
@@ -47,6 +47,12 @@ def detach_replaced(tenant: Tenant, quota: Quota) -> int:
     return detach_balances(tenant, keys) if keys else 0
 
 
+def detach_anchored(tenant: Tenant, license_id: UUID) -> int:
+    """Detach the balances of quotas that are anchored to this licence's start, which moves; returns how many."""
+    keys = Quota.objects.for_tenant(tenant).filter(anchor=Anchor.LICENSE).values_list("key", flat=True).distinct()
+    return detach_balances(tenant, keys, subject_ids=[license_id, *_agents_of(tenant, license_id)])
+
+
 class CarriedKeys:
     """The plan quotas that apply under a licence, as they stood: `detach_vanished` compares them with those now."""
 
@@ -60,12 +66,11 @@ class CarriedKeys:
         """Detach the balances of plan quotas that applied before and no longer do; returns how many."""
         now = self._read()
         gone = {key: scope for key, scope in self._before.items() if key not in now}
-        agents = Agent.objects.for_tenant(self._tenant).filter(license_id=self._license_id)
         detached = 0
         for key, scope in gone.items():
             match Scope(scope):
                 case Scope.AGENT:
-                    subjects = list(agents.values_list("id", flat=True))
+                    subjects = _agents_of(self._tenant, self._license_id)
                 case Scope.LICENSE:
                     subjects = [self._license_id]
                 case _:
@@ -78,3 +83,7 @@ class CarriedKeys:
             **first_keys(license_groups(self._tenant, self._license_id)),
             **first_keys(customer_groups(self._tenant, self._customer_id)),
         }
+
+
+def _agents_of(tenant: Tenant, license_id: UUID) -> list[UUID]:
+    return list(Agent.objects.for_tenant(tenant).filter(license_id=license_id).values_list("id", flat=True))

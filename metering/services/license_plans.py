@@ -8,7 +8,7 @@ from django.db import transaction
 from common.epochs import EpochKey
 from licenses.models import License
 from licenses.services import issuing, license_states
-from metering.services.detaching import CarriedKeys
+from metering.services.detaching import CarriedKeys, detach_anchored
 from tenants.domain.actors import Actor
 from tenants.domain.enums import EpochKind
 from tenants.models import Tenant
@@ -24,10 +24,12 @@ def update_license_with_terms(*, tenant: Tenant, license_id: UUID, actor: Actor,
     """
     with transaction.atomic():
         lock_configuration(tenant.id)
-        license = License.objects.for_tenant(tenant).get_or_raise(license_id)
-        carried = CarriedKeys(tenant, license_id=license.id, customer_id=license.customer_id)
+        before = License.objects.for_tenant(tenant).get_or_raise(license_id)
+        carried = CarriedKeys(tenant, license_id=before.id, customer_id=before.customer_id)
         license = issuing.update_license(tenant=tenant, license_id=license_id, actor=actor, **changes)
         carried.detach_vanished()
+        if license.starts_at != before.starts_at:
+            detach_anchored(tenant, license.id)
         if changes.keys() & {"plan", "add_ons"}:
             # Quotas that plans put on the customer hold for its other licences, too.
             bump_epochs(tenant.id, EpochKey(EpochKind.CUSTOMER, license.customer_id))

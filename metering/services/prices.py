@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from common.clock import real_clock
 from common.errors import Invalid
 from common.quantities import format_quantity
 from metering.domain.enums import QuotaMode, Scope
@@ -17,6 +16,7 @@ from metering.selectors.prices import list_prices, price_terms
 from metering.services.validation import at, filter_field, refuse
 from tenants.domain.actors import Actor
 from tenants.models import Tenant
+from tenants.selectors.clocks import clock_of
 from tenants.services import fields as checks
 from tenants.services.auditing import record_audit
 from tenants.services.changes import plain
@@ -98,7 +98,8 @@ def replace_prices(tenant: Tenant, actor: Actor, plan_id: UUID, specs: Sequence[
         if slot in wanted and wanted[slot].terms == price_terms(price):
             del wanted[slot]
             continue
-        price.archived_at = real_clock().now()
+        # Compared with the starts of periods, which are the workspace's time.
+        price.archived_at = clock_of(tenant).now()
         price.save(update_fields=["archived_at", "updated_at"])
         record_audit(tenant_id=tenant.id, actor=actor, action="price.archived", target=price)
         changed = True

@@ -1,14 +1,14 @@
 """Licences that change plans: balances of quotas that no longer apply are let go of, the others go on."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from licenses.domain.enums import PlanRole
 from licenses.models import License, LicensePlan, Plan
-from metering.domain.enums import Scope
-from metering.models import Balance
+from metering.domain.enums import Anchor, Scope
+from metering.models import Balance, Quota
 from metering.selectors.applicable import quotas_applying
 from metering.services.license_plans import archive_license_with_terms, update_license_with_terms
 from tenants.domain.actors import Actor, worker
@@ -95,3 +95,19 @@ def test_update_license_with_terms__another_license_brings_the_customers_quota__
 
     archive_license_with_terms(tenant=workspace.tenant, license_id=second.id, actor=ACTOR)
     assert _detached() == {balance.id}
+
+
+def test_update_license_with_terms__start_moves__balances_anchored_to_the_old_one_are_let_go_of() -> None:
+    workspace = Workspace.make()
+    anchored = workspace.quota()
+    Quota.objects.filter(pk=anchored.pk).update(anchor=Anchor.LICENSE)
+    moved = workspace.balance(anchored, "30")
+    stays = workspace.balance(workspace.quota(scope=Scope.AGENT), "30")
+
+    _update(workspace, starts_at=OCTOBER)
+    assert _detached() == set()
+
+    _update(workspace, starts_at=OCTOBER + timedelta(days=9))
+    assert _detached() == {moved.id}
+    stays.refresh_from_db()
+    assert stays.detached_at is None

@@ -1,5 +1,6 @@
 """Plans with quotas and prices: nested creation, replacing by key, and prices that bill exactly one quota."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -8,11 +9,14 @@ import pytest
 from common.errors import Conflict, Invalid
 from licenses.models import Plan
 from metering.models import Balance, Price, Quota
+from metering.selectors.billing import excess_of_licenses
 from metering.selectors.prices import price_terms, prices_of_plan
 from metering.selectors.quotas import quotas_of_plan
 from metering.services.plan_terms import archive_plan_with_terms, create_plan_with_terms, update_plan_with_terms
 from tenants.domain.actors import Actor, worker
+from tenants.domain.enums import TenantMode
 from tenants.models import AuditEntry, Epoch
+from tenants.selectors.clocks import clock_of
 from tests.metering.ledger_rows import Workspace
 
 pytestmark = pytest.mark.django_db
@@ -186,6 +190,22 @@ def test_update_plan_with_terms__price_that_changed__is_archived_and_made_anew()
     old.refresh_from_db()
     assert (old.archived_at is not None, old.unit_price) == (True, Decimal("0.000002"))
     assert (new.id != old.id, new.unit_price) == (True, Decimal("0.000003"))
+
+
+def test_update_plan_with_terms__price_taken_away_in_a_workspace_ahead__bills_the_period_that_runs_there() -> None:
+    workspace = Workspace.make(mode=TenantMode.TEST, clock_offset=timedelta(days=60))
+    quota = workspace.quota("0")
+    price = workspace.price("1")
+    there = clock_of(workspace.tenant).now()
+    balance = workspace.balance(quota, "5", month=there - timedelta(days=1))
+
+    _update(workspace, workspace.plan, prices=[])
+
+    price.refresh_from_db()
+    assert price.archived_at is not None
+    assert price.archived_at >= there
+    [excess] = excess_of_licenses([(workspace.tenant.id, workspace.license.id)])
+    assert (excess.balance_id, excess.price_id) == (balance.id, price.id)
 
 
 def test_update_plan_with_terms__quota_of_a_price_goes__is_refused_as_a_whole() -> None:
