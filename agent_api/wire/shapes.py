@@ -96,8 +96,9 @@ def features_body(features: Mapping[str, EffectiveFeature]) -> dict[str, object]
     }
 
 
+@lru_cache(maxsize=10_000)
 def quota_body(status: QuotaStatus) -> QuotaBody:
-    """Where a quota stands."""
+    """Where a quota stands; one that stands as before is the very same status, and has its body already."""
     quota = status.quota
     return QuotaBody(
         id=public_id(Prefix.QUOTA, quota.id),

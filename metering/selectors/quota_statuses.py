@@ -10,18 +10,22 @@ from uuid import UUID
 from django.db import connection
 
 from metering.domain.enums import QuotaState
-from metering.domain.numbers import ZERO
+from metering.domain.numbers import EXACT, ZERO
 from metering.domain.periods import Window
 from metering.domain.quota_state import quota_state, remaining
 from metering.domain.terms import Caller, QuotaTerms
 from metering.selectors.seeds import counted
 
-# What expired holds still reserve is left out, though nobody may have swept it yet.
 _STANDING = """
-SELECT balance.id, balance.used,
-    CASE WHEN balance.held = 0 THEN balance.held ELSE balance.held - coalesce((
-        SELECT sum(line.reserved) FROM metering_holdline AS line
-        WHERE line.balance_id = balance.id AND line.open AND line.expires_at <= asked.at), 0) END
+SELECT id, used, held FROM metering_balance
+WHERE id = ANY(%s::uuid[]) AND tenant_id = ANY(%s::uuid[]) AND (detached_at IS NULL OR closed_at IS NOT NULL)
+"""
+
+# What expired holds still reserve is left out, though nobody may have swept it yet.
+_STANDING_WITH_HOLDS = """
+SELECT balance.id, balance.used, balance.held, coalesce((
+    SELECT sum(line.reserved) FROM metering_holdline AS line
+    WHERE line.balance_id = balance.id AND line.open AND line.expires_at <= asked.at), 0)
 FROM unnest(%s::uuid[], %s::timestamptz[]) AS asked (id, at)
 JOIN metering_balance AS balance ON balance.id = asked.id
 WHERE balance.tenant_id = ANY(%s::uuid[]) AND (balance.detached_at IS NULL OR balance.closed_at IS NOT NULL)
@@ -31,7 +35,7 @@ _FIRST = datetime.min.replace(tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class QuotaStatus:
     """A quota in its current period: what is used and held, what is left (never below 0), when it begins anew."""
 
@@ -79,13 +83,16 @@ class CallerQuotas:
     """The quotas of one caller, and which balances count them now; kept as long as its snapshot.
 
     What is remembered stays true while the snapshot does: a balance that does not exist yet has had no event since
-    its quota began to apply, or the event would have made it.
+    its quota began to apply, or the event would have made it. `holding` says whether anything was held at the last
+    look, `last` how each balance stood then.
     """
 
-    __slots__ = ("_known", "caller", "seeds")
+    __slots__ = ("_known", "caller", "holding", "last", "seeds")
 
     def __init__(self, caller: Caller) -> None:
         self.caller = caller
+        self.holding = False
+        self.last: dict[UUID, QuotaStatus] = {}
         self.seeds: dict[UUID, Decimal] = {}
         # One tuple, so that another thread never finds one period's edges around another's balances.
         self._known: tuple[datetime, datetime, tuple[CurrentPeriod, ...]] = (_LAST, _FIRST, ())
@@ -127,15 +134,12 @@ def statuses_of(asked: Iterable[Asked]) -> list[list[QuotaStatus]]:
     """
     wanted = [(each, each.current()) for each in asked]
     at_of = {period.balance_id: each.at for each, current in wanted for period in current}
-    found: dict[UUID, tuple[Decimal, Decimal]] = {}
-    if at_of:
-        tenants = _array({each.quotas.caller.tenant_id.hex for each, _ in wanted})
-        with connection.cursor() as cursor:
-            # Array literals are much cheaper than the driver's own dumping of lists.
-            cursor.execute(_STANDING, [_array(id.hex for id in at_of), _array(map(_quoted, at_of.values())), tenants])
-            found = {id: (used, held) for id, used, held in cursor.fetchall()}
+    found = _read(wanted, at_of) if at_of else {}
     return [
-        [_status(period, *(found.get(period.balance_id) or (_seed(each.quotas, period), ZERO))) for period in current]
+        [
+            _status(each.quotas, period, *(found.get(period.balance_id) or (_seed(each.quotas, period), ZERO)))
+            for period in current
+        ]
         for each, current in wanted
     ]
 
@@ -143,22 +147,44 @@ def statuses_of(asked: Iterable[Asked]) -> list[list[QuotaStatus]]:
 def statuses_from(asked: Asked, balances: Mapping[UUID, Counted]) -> list[QuotaStatus]:
     """The same from balances that were just read under lock, without any further read; others are left out."""
     return [
-        _status(period, balance.used, balance.held)
+        _status(asked.quotas, period, balance.used, balance.held)
         for period in asked.current()
         if (balance := balances.get(period.balance_id)) is not None
     ]
 
 
+Standing = dict[UUID, tuple[Decimal, Decimal]]
+
+
+def _read(wanted: Sequence[tuple[Asked, Sequence[CurrentPeriod]]], at_of: Mapping[UUID, datetime]) -> Standing:
+    """Used and held by balance. The dearer statement is for those who hold something, as the last look told."""
+    tenants = _array({each.quotas.caller.tenant_id.hex for each, _ in wanted})
+    ids = _array(id.hex for id in at_of)
+    with connection.cursor() as cursor:
+        if not any(each.quotas.holding for each, _ in wanted):
+            cursor.execute(_STANDING, [ids, tenants])
+            plain = cursor.fetchall()
+            if not any(held for _, _, held in plain):
+                return {id: (used, held) for id, used, held in plain}
+        cursor.execute(_STANDING_WITH_HOLDS, [ids, _array(f'"{at.isoformat()}"' for at in at_of.values()), tenants])
+        rows = cursor.fetchall()
+    holding = {id for id, _, held, _ in rows if held}
+    for each, current in wanted:
+        each.quotas.holding = any(period.balance_id in holding for period in current)
+    return {id: (used, EXACT.subtract(held, expired)) for id, used, held, expired in rows}
+
+
 def _array(words: Iterable[str]) -> str:
+    # Literals are much cheaper than the driver's own dumping of lists.
     return "{" + ",".join(words) + "}"
 
 
-def _quoted(at: datetime) -> str:
-    return f'"{at.isoformat()}"'
-
-
-def _status(period: CurrentPeriod, used: Decimal, held: Decimal) -> QuotaStatus:
-    return QuotaStatus.of(period.quota, used, held, period.window.end)
+def _status(quotas: CallerQuotas, period: CurrentPeriod, used: Decimal, held: Decimal) -> QuotaStatus:
+    last = quotas.last.get(period.balance_id)
+    if last is None or last.used != used or last.held != held:
+        last = QuotaStatus.of(period.quota, used, held, period.window.end)
+        quotas.last[period.balance_id] = last
+    return last
 
 
 def _seed(quotas: CallerQuotas, period: CurrentPeriod) -> Decimal:

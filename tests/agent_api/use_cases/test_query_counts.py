@@ -90,3 +90,13 @@ def test_record_many__batches_of_many_agents__are_one_transaction(
     with django_assert_num_queries(LEDGER + BALANCES + extra):
         answers = record_many(commands)
     assert [answer.body.recorded for answer in answers] == [size] * 8
+
+
+def test_validate_many__with_holds_about__still_reads_once(django_assert_num_queries: Any) -> None:
+    vendor = Vendor()
+    key = vendor.agent(vendor.license(*SIX)).key_text
+    authorize_many([authorize(key, "5", mode="hold")])
+    validate_many([validate(key)])
+    with django_assert_num_queries(1):
+        [answer] = validate_many([validate(key)])
+    assert sorted(quota.held for quota in answer.body.quotas) == ["0", *["5"] * 5]
