@@ -16,6 +16,9 @@ JSON: Final = "application/json"
 
 _CHUNK: Final = 64 * 1024
 
+#: So much of a body that is too large is read all the same: a caller who is still sending would not see the answer.
+_PASSED_OVER: Final = 8 * 1024 * 1024
+
 T = TypeVar("T")
 
 
@@ -41,6 +44,7 @@ def read_body(request: HttpRequest, max_bytes: int = MAX_BODY) -> bytes:
     if known is None:
         declared = request.META.get("CONTENT_LENGTH") or ""
         if declared.isdecimal() and int(declared) > max_bytes:
+            _pass_over(request, int(declared))
             raise _too_large(max_bytes)
         known = _read_bounded(request, max_bytes, declared=bool(declared))
         # Where Django itself keeps what it has read: its own `body` and whatever else looks at it go on to work.
@@ -80,10 +84,23 @@ def _read_bounded(request: HttpRequest, max_bytes: int, *, declared: bool) -> by
             chunks.append(chunk)
             size += len(chunk)
             if size > max_bytes:
+                _pass_over(source, 0)
                 raise _too_large(max_bytes)
     except OSError:
         raise BadRequest("body_incomplete", "The body broke off.") from None
     return b"".join(chunks)
+
+
+def _pass_over(source: Any, size: int) -> None:
+    """Read what is left and forget it, unless that is more than anybody could have meant."""
+    if size > _PASSED_OVER:
+        return
+    left = _PASSED_OVER
+    try:
+        while left > 0 and (chunk := source.read(_CHUNK)):
+            left -= len(chunk)
+    except OSError:
+        return
 
 
 def _too_large(max_bytes: int) -> PayloadTooLarge:

@@ -44,3 +44,27 @@ class ApiHeadersMiddleware:
         headers["X-Content-Type-Options"] = "nosniff"
         headers.setdefault("Cache-Control", "no-store")
         return response
+
+
+class UnreadBodyMiddleware:
+    """Says `Connection: close` where the body was not read: the server closes such a connection anyhow, but often
+    without a word, and the caller's next request on it breaks.
+
+    Reading the rest instead would let anybody hold a thread with a body that comes slowly, key or no key.
+    """
+
+    def __init__(self, get_response: type_of_response) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        sent = request.META
+        if sent.get("CONTENT_LENGTH") not in _NO_BODY or sent.get("HTTP_TRANSFER_ENCODING"):
+            known = request.__dict__
+            was_read = "_body" in known or known.get("_read_started")
+            if not was_read or response.status_code == 413:
+                response.headers["Connection"] = "close"
+        return response
+
+
+_NO_BODY = {None, "", "0"}

@@ -87,6 +87,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "licensing_site.middleware.RequestIdMiddleware",
+    "licensing_site.middleware.UnreadBodyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "licensing_site.security.ContentSecurityPolicyMiddleware",
@@ -105,6 +106,7 @@ MIDDLEWARE = [
 #: The agents' door: no session, no log-in, no CSRF, nothing that touches the database before the view does.
 AGENT_MIDDLEWARE = [
     "licensing_site.middleware.RequestIdMiddleware",
+    "licensing_site.middleware.UnreadBodyMiddleware",
     "licensing_site.middleware.ApiHeadersMiddleware",
     "corsheaders.middleware.CorsMiddleware",
 ]

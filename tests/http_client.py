@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -106,7 +106,9 @@ class Line:
                 connection.putheader(name, value)
             if "transfer-encoding" not in named and "content-length" not in named:
                 connection.putheader("Content-Length", str(len(data or b"")))
-            connection.endheaders(data)
+            with suppress(BrokenPipeError, ConnectionResetError):
+                # Whoever refuses a body need not read it to its end; the answer is there all the same.
+                connection.endheaders(data)
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -65,8 +66,9 @@ def read_usage(raw: bytes) -> ReportedUsage:
     if not isinstance(tree, dict) or "events" not in tree:
         event = decode_json(raw, type=VendorEvent)
         return ReportedUsage([event], [event.id], lone=True)
-    # The envelope's own members are looked at without the events, whose faults are their own.
-    parse_strictly(msgspec.json.encode({name: value for name, value in tree.items() if name != "events"}))
+    # The envelope's own members are looked at without the events, whose faults are their own. Written in ASCII: half
+    # a character has no UTF-8, and is to be found as it was sent.
+    parse_strictly(json.dumps({name: value for name, value in tree.items() if name != "events"}).encode())
     try:
         envelope = msgspec.json.decode(raw, type=_Envelope)
     except msgspec.ValidationError:

@@ -38,10 +38,17 @@ def test_read_body__over_the_limit__is_too_large(make: Any) -> None:
     assert (refusal.value.status, refusal.value.code) == (413, "body_too_large")
 
 
-def test_read_body__length_declared_over_the_limit__is_refused_unread() -> None:
+def test_read_body__length_declared_over_the_limit__is_refused_once_it_has_arrived() -> None:
     body = io.BytesIO(b"x" * (MAX_BODY + 1))
     with pytest.raises(PayloadTooLarge):
         read_body(WSGIRequest({**post(b"").environ, "CONTENT_LENGTH": str(MAX_BODY + 1), "wsgi.input": body}))
+    assert body.tell() == MAX_BODY + 1
+
+
+def test_read_body__length_declared_far_over_the_limit__is_refused_unread() -> None:
+    body = io.BytesIO(b"x")
+    with pytest.raises(PayloadTooLarge):
+        read_body(WSGIRequest({**post(b"").environ, "CONTENT_LENGTH": str(100 * MAX_BODY), "wsgi.input": body}))
     assert body.tell() == 0
 
 

@@ -141,7 +141,7 @@ def test_cursors__of_another_workspace__list_nothing_of_it() -> None:
 
 def references(us: Neighbour) -> dict[str, tuple[str, Callable[[str], tuple[str, str, dict[str, Any]]]]]:
     """Where a body names another thing: kind, and the request that names it so. Keys: operation and field."""
-    ids, names = us.ids, us.names
+    ids = us.ids
     quota = {"meter": ids["meters"], "limit": 5, "period": "week"}
     price = {"currency": "USD", "model": "per_unit", "unit_price": "1"}
     plan = {"code": "fresh", "name": "Fresh", "product": ids["products"]}
