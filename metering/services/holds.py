@@ -22,11 +22,13 @@ from metering.domain.ledger import BalanceState, Line, Request, Verdict
 from metering.domain.numbers import EXACT, ZERO
 from metering.domain.quota_keys import event_digest
 from metering.domain.terms import Caller
-from metering.models import Hold, HoldLine
+from metering.models import Hold, HoldLine, UsageEvent
 from metering.selectors.terms import load_caller
 from metering.services import ledger_sql
 from metering.services.ledger import Posted, StaleCallers, post
 from metering.services.payloads import settlement_fingerprint
+
+_MAX_CLIENT_ID = UsageEvent._meta.get_field("client_id").max_length
 
 
 @dataclass(slots=True)
@@ -162,7 +164,8 @@ def settle(
     request = Request(
         caller=caller,
         kind=EventKind.SETTLE,
-        id=f"{hold.client_id}/{id}" if id else hold.client_id,
+        # For people to read; what makes a settlement unique is the digest of both ids.
+        id=(f"{hold.client_id}/{id}" if id else hold.client_id)[:_MAX_CLIENT_ID],
         digest=event_digest(hold.license_id, b"settle" + hold.id.bytes, id or ""),
         fingerprint=settlement_fingerprint(asked, final=final),
         lines=[

@@ -316,3 +316,14 @@ def test_extend__given_back_already_by_a_clock_that_is_ahead__conflicts():
         extend(caller=world.caller(), hold_id=request.hold_id, ttl=300, at=NOW + timedelta(seconds=59))
     assert conflict.value.code == "hold_expired"
     assert balance() == (0, 1000)
+
+
+def test_settle__long_ids_of_hold_and_part__count_by_the_whole_of_both():
+    world = make_world()
+    world.quota("1000")
+    request = hold(world, "900", id="h" * 255)
+    for part in ("a", "b"):
+        assert not settled(world, request, "10", id="p" * 254 + part, final=False).replayed
+    assert balance() == (20, 880)
+    assert settled(world, request, "10", id="p" * 254 + "b", final=False).replayed
+    assert set(UsageEvent.objects.values_list("client_id", flat=True)) == {"h" * 255}
