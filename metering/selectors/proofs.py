@@ -121,6 +121,13 @@ WHERE kept.total IS DISTINCT FROM sought.total OR kept.events IS DISTINCT FROM s
 ORDER BY 3, 4, 2 LIMIT {limit}
 """
 
+_LATE = """
+SELECT late.tenant_id, late.event_id, late.balance_id, late.quantity, event.quantity
+FROM metering_lateentry AS late
+LEFT JOIN metering_usageevent AS event ON event.tenant_id = late.tenant_id AND event.id = late.event_id
+WHERE late.{tenant} AND late.quantity IS DISTINCT FROM event.quantity ORDER BY late.id LIMIT {limit}
+"""
+
 _TOP_UPS = """
 SELECT top_up.tenant_id, top_up.id, top_up.used, coalesce(burnt.quantity, 0)
 FROM metering_topup AS top_up
@@ -240,6 +247,10 @@ class Proofs:
         """Buckets that are not the sum of the events below the watermark."""
         statement = _ROLLUPS.replace("{buckets}", buckets_of(f"xid < %(watermark)s AND {self._tenant}"))
         return map(RollupProof._make, self._rows(statement, watermark=watermark))
+
+    def late_entries(self) -> Iterator[tuple[UUID, UUID, UUID, Decimal, Decimal | None]]:
+        """Late entries that are not what their events are: tenant, event, balance, quantity, the event's quantity."""
+        yield from self._rows(_LATE)
 
     def top_ups(self) -> Iterator[tuple[UUID, UUID, Decimal, Decimal]]:
         """Top-ups whose use is not the sum of their burns: tenant, top-up, used, burnt."""

@@ -83,6 +83,7 @@ def verify_ledger(*, tenant: Tenant | None = None) -> Proof:
         differences = [
             *_balances(proofs),
             *_held(proofs),
+            *_late_entries(proofs),
             *_register(proofs),
             *(_rollups(proofs, watermark) if watermark else ()),
             *_top_ups(proofs),
@@ -113,6 +114,14 @@ def _held(proofs: Proofs) -> Iterator[Difference]:
         balance = encode_id(Prefix.BALANCE, found.id)
         text = f"{balance} holds {_number(found.held)}, its open hold lines reserve {_number(found.reserved)}."
         yield Difference("held", found.tenant_id, balance, text)
+
+
+def _late_entries(proofs: Proofs) -> Iterator[Difference]:
+    for tenant_id, event_id, balance_id, quantity, sought in proofs.late_entries():
+        event, balance = encode_id(Prefix.EVENT, event_id), encode_id(Prefix.BALANCE, balance_id)
+        is_there = "which does not exist" if sought is None else f"which is {_number(sought)}"
+        text = f"{balance} has counted {_number(quantity)} for the late {event}, {is_there}."
+        yield Difference("late_entry", tenant_id, event, text)
 
 
 def _register(proofs: Proofs) -> Iterator[Difference]:
@@ -225,9 +234,19 @@ def _accrual(proofs: Proofs, tenant_id: UUID | None, position: Position | None) 
         if excess is not None and record is None:
             text = f"{balance} has {_number(used)} used of {_number(excess.allowance)}, and there is no overage record."
             yield Difference("overage", tenant, balance, text)
-        elif record is not None and record.used != used:
-            text = f"{record.public_id} says {_number(record.used)} used, {balance} has {_number(used)}."
-            yield Difference("overage", tenant, record.public_id, text)
+        elif record is not None:
+            for text in _of_accrued(record, excess, used):
+                yield Difference("overage", tenant, record.public_id, f"{record.public_id} {text}")
+
+
+def _of_accrued(record: OverageRecord, excess: Excess | None, used: Decimal) -> Iterator[str]:
+    balance = encode_id(Prefix.BALANCE, record.balance_id)
+    if record.used != used:
+        yield f"says {_number(record.used)} used, {balance} has {_number(used)}."
+    if excess is None:
+        yield f"is open, and {balance} has nothing to bill."
+    elif record.limit != excess.allowance:
+        yield f"says a limit of {_number(record.limit)}, {balance} may use {_number(excess.allowance)}."
 
 
 def _number(value: Decimal) -> str:

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from common.ids import new_id
 from metering.domain.enums import Period, QuotaMode, Scope
 from metering.domain.quota_keys import event_digest
-from metering.models import Balance, EventId, HoldLine, LateEntry, OverageRecord, TopUp, UsageEvent, UsageRollup
+from metering.models import Balance, EventId, HoldLine, LateEntry, OverageRecord, Quota, TopUp, UsageEvent, UsageRollup
 from metering.services.closing import close_periods
 from metering.services.overage import accrue_overage
 from metering.services.rollups import roll_up_usage
@@ -144,6 +144,8 @@ TAMPERINGS: list[tuple[Callable[[], object], set[str]]] = [
         lambda: OverageRecord.objects.filter(status="open").update(used=F("used") + 1, quantity=F("quantity") + 1),
         {"overage"},
     ),
+    (lambda: Quota.objects.filter(scope=Scope.LICENSE).update(limit=12), {"overage"}),
+    (lambda: Quota.objects.filter(scope=Scope.LICENSE).update(limit=1000), {"overage"}),
 ]
 
 
@@ -176,6 +178,11 @@ def test_verify_ledger__late_event__counts_where_it_was_counted() -> None:
         quantity=Decimal(2),
     )
     assert found() == []
+
+    LateEntry.objects.update(quantity=3)
+    assert set(kinds()) == {"balance", "late_entry"}
+    LateEntry.objects.update(quantity=2, event_id=new_id())
+    assert set(kinds()) == {"balance", "late_entry"}
 
 
 def test_verify_ledger__balance_let_go__counts_what_was_recorded_before() -> None:
