@@ -115,9 +115,10 @@ def find(credentials: Credentials) -> KnownCaller | Problem:
     with _lock:
         known = _known.get(digest)
     max_age: float = settings.PERMETER_SNAPSHOT_MAX_AGE.total_seconds()
-    if known is None or time.monotonic() - known.loaded_at > max_age:
+    # The end of a key may have been put off: no epoch is looked at for one that has ended.
+    if known is None or known.is_expired or time.monotonic() - known.loaded_at > max_age:
         return load(credentials)
-    return Unauthorized() if known.is_expired else known
+    return known
 
 
 def load(credentials: Credentials) -> KnownCaller | Problem:

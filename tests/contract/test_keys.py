@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
+from agent_api.use_cases import known_callers
+from common.clock import FixedClock, real_clock
 from common.crypto import KeyKind, mint_key
 from licenses.models import AgentKey
 from licenses.services.agent_keys import create_agent_key, revoke_agent_key
 from licenses.services.agent_states import archive_agent, resume_agent, revoke_agent, suspend_agent
 from metering.models import UsageEvent
 from tenants.models import ApiKey
-from tenants.services.api_keys import revoke_api_key
+from tenants.selectors import api_keys
+from tenants.services.api_keys import revoke_api_key, update_api_key
 from tests.agent_door import AgentDoor, Answer, Vendor
 from tests.factories import ACTOR
 
@@ -161,6 +164,23 @@ def test_publishable_key__revoked_while_known__is_dead_at_once(vendor: Vendor, t
     api_key = ApiKey.objects.get(kind="publishable")
     told(revoke_api_key, tenant=vendor.tenant, api_key_id=api_key.id)
     assert door.post("/validate", {"license_key": license_key}).status == 401
+
+
+def test_publishable_key__its_end_is_put_off_while_known__lives_on(
+    vendor: Vendor, told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.factories import issue, make_plan
+
+    body = {"license_key": issue(make_plan(vendor.product)).license_key}
+    end = real_clock().now() + timedelta(hours=1)
+    door = AgentDoor(vendor.publishable_key(expires_at=end))
+    assert door.post("/validate", body).status == 200
+    monkeypatch.setattr(known_callers, "real_clock", lambda: FixedClock(end))
+    monkeypatch.setattr(api_keys, "real_clock", lambda: FixedClock(end))
+    assert door.post("/validate", body).status == 401
+    later = end + timedelta(hours=1)
+    told(update_api_key, tenant=vendor.tenant, api_key_id=ApiKey.objects.get().id, expires_at=later)
+    assert door.post("/validate", body).status == 200
 
 
 def test_license_key__rotated_while_known__is_unknown_at_once(
