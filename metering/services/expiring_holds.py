@@ -102,7 +102,7 @@ def _expire(due: list[UUID], at: datetime) -> int:
         _give_back(lines)
         cursor.execute(_CLOSE_LINES, [[id for id, _, _ in lines]])
         cursor.execute(_EXPIRE, [at, holds])
-        _tell(holds)
+        tell_expired(holds)
     return len(holds)
 
 
@@ -115,7 +115,8 @@ def _give_back(lines: Iterable[tuple[UUID, UUID, Decimal]]) -> None:
             cursor.execute(_GIVE_BACK, [uuids(given), numbers(given.values())])
 
 
-def _tell(holds: Sequence[UUID]) -> None:
+def tell_expired(holds: Sequence[UUID]) -> None:
+    """Make the end of these holds known, in the transaction that ends them."""
     emit_events(
         OutgoingEvent(
             tenant_id=hold.tenant_id,

@@ -25,6 +25,7 @@ from metering.domain.terms import Caller
 from metering.models import Hold, HoldLine, UsageEvent
 from metering.selectors.terms import load_caller
 from metering.services import ledger_sql
+from metering.services.expiring_holds import tell_expired
 from metering.services.ledger import Posted, StaleCallers, post
 from metering.services.payloads import settlement_fingerprint
 
@@ -220,6 +221,8 @@ def release(*, caller: Caller, hold_id: UUID, at: datetime) -> Hold:
             hold.status = HoldStatus.EXPIRED if hold.expires_at <= at else HoldStatus.RELEASED
             hold.closed_at = at
             hold.save(update_fields=["status", "closed_at", "updated_at"])
+            if hold.status == HoldStatus.EXPIRED:
+                tell_expired([hold.id])
             for line in lines:
                 balance = balances[line.balance_id]
                 balance.held = EXACT.subtract(balance.held, line.reserved)

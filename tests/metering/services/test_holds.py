@@ -11,8 +11,10 @@ from metering.domain.enums import EventKind, OnExcess
 from metering.domain.holds import SettledLine
 from metering.domain.ledger import Line, Verdict
 from metering.models import Balance, Hold, HoldLine, UsageEvent
+from metering.services.expiring_holds import expire_holds
 from metering.services.holds import HoldBook, extend, release, settle
 from metering.services.ledger import post
+from tenants.models import OutboxEvent
 from tests.metering.ledger_world import NOW, World, make_world
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -327,3 +329,16 @@ def test_settle__long_ids_of_hold_and_part__count_by_the_whole_of_both():
     assert balance() == (20, 880)
     assert settled(world, request, "10", id="p" * 254 + "b", final=False).replayed
     assert set(UsageEvent.objects.values_list("client_id", flat=True)) == {"h" * 255}
+
+
+def test_release__of_what_has_expired__tells_so_once():
+    world = make_world()
+    world.quota("1000")
+    request = hold(world, "900", ttl=60)
+    at = NOW + timedelta(seconds=60)
+    for _ in range(2):
+        assert release(caller=world.caller(), hold_id=request.hold_id, at=at).status == "expired"
+    assert expire_holds(now=at) == 0
+    assert balance() == (0, 0)
+    told = OutboxEvent.objects.get()
+    assert (told.type, told.subject) == ("hold.expired", Hold.objects.get().public_id)
