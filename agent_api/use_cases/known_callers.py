@@ -41,6 +41,9 @@ class Credentials(NamedTuple):
     token: str | None
     license_key: str | None = None
 
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
 
 class Term(NamedTuple):
     """What holds of a licence in [start, end) whatever happens, as long as the snapshot does."""

@@ -52,6 +52,9 @@ class ValidateRequest(Struct, forbid_unknown_fields=True):
     nonce: Annotated[str, Meta(max_length=MAX_TEXT, description="Comes back as it is.")] | None = None
     license_key: Text | None = None
 
+    def __repr__(self) -> str:
+        return f"ValidateRequest(features={self.features!r}, product={self.product!r})"
+
 
 class UsageLine(Struct, forbid_unknown_fields=True):
     """A quantity of one meter, named by code or id."""

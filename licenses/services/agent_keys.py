@@ -35,6 +35,9 @@ class CreatedAgentKey(NamedTuple):
     key: AgentKey
     text: str
 
+    def __repr__(self) -> str:
+        return f"CreatedAgentKey({self.key!r})"
+
 
 def create_agent_key(
     *,

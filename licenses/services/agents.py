@@ -51,6 +51,9 @@ class CreatedAgent(NamedTuple):
     key_text: str
     key: AgentKey
 
+    def __repr__(self) -> str:
+        return f"CreatedAgent({self.agent!r}, {self.key!r})"
+
 
 def create_agent(
     *,

@@ -44,6 +44,9 @@ class IssuedLicense(NamedTuple):
     license: License
     license_key: str | None
 
+    def __repr__(self) -> str:
+        return f"IssuedLicense({self.license!r})"
+
 
 def issue_license(
     *,

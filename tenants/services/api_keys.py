@@ -31,6 +31,9 @@ class CreatedApiKey(NamedTuple):
     api_key: ApiKey
     text: str
 
+    def __repr__(self) -> str:
+        return f"CreatedApiKey({self.api_key!r})"
+
 
 def create_api_key(
     *,
