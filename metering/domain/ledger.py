@@ -294,6 +294,10 @@ def _apply(balances: Mapping[UUID, BalanceState], request: Request, decision: De
 def _cross(balance: BalanceState, quota: QuotaTerms, request: Request, decision: Decision) -> None:
     if balance.used < balance.quiet_below:
         return
+    if not quota.limit and quota.mode is QuotaMode.SOFT:
+        # Pay-per-use: there is no allowance of which a share could be used up.
+        balance.quiet_below = _NEVER
+        return
     marks = {threshold: EXACT.multiply(quota.limit, Decimal(threshold).scaleb(-2)) for threshold in quota.thresholds}
     for threshold, mark in marks.items():
         if threshold not in balance.fired and balance.used > 0 and balance.used >= mark:

@@ -326,3 +326,11 @@ def test_post__quota_taken_away_before_its_balance_is_made__leaves_no_balance_be
     with pytest.raises(StaleCallers):
         world.post(world.request("4"))
     assert not Balance.objects.exists()
+
+
+def test_usage__on_a_soft_quota_of_zero__is_pay_per_use_and_tells_of_no_threshold():
+    world = make_world()
+    quota = world.quota("0", mode="soft", thresholds=[80, 100])
+    world.post(world.request("25"), world.request("5", kind=EventKind.CONSUME))
+    assert world.used(quota) == 30
+    assert not OutboxEvent.objects.exists()
