@@ -111,16 +111,20 @@ def log_in(stack: LiveStack, password: str, *, exists: bool) -> None:
     """A person's log-in over the page, with a password that is right where they exist."""
     email = f"{unique('person')}@example.com"
     if exists:
+        from allauth.account.models import EmailAddress
+
         from tests.factories import make_user
 
         with stack.orm():
-            make_user(email, password=password)
+            user = make_user(email, password=password)
+            EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
     opener = build_opener(HTTPCookieProcessor(CookieJar()))
     page = opener.open(stack.url("/accounts/login/"), timeout=30)
     token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.read().decode())
     assert token is not None
     form = urlencode({"csrfmiddlewaretoken": token[1], "login": email, "password": password}).encode()
-    opener.open(Request(page.url, data=form, headers={"Referer": page.url}), timeout=30).read()
+    answer = opener.open(Request(page.url, data=form, headers={"Referer": page.url}), timeout=30)
+    assert ("/accounts/" in answer.url) is not exists, answer.url
 
 
 @pytest.mark.stack
