@@ -12,6 +12,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from django.conf import settings
+
 from licensing_site.embedded import EmbeddedPostgres, EmbeddedValkey
 from licensing_site.embedded.account import server_account
 from licensing_site.embedded.places import socket_folder
@@ -54,6 +56,9 @@ def prepare_environment() -> TestStores | None:
     if worker:
         url = os.environ["PERMETER_TEST_VALKEY"]
         os.environ["REDIS_URL"] = f"{url}?db={1 + int(worker.removeprefix('gw')) % (DATABASES - 1)}"
+        if settings.configured:
+            # A worker inherits the name of the settings, so pytest-django has read them before this conftest.
+            settings.REDIS_URL = settings.CACHES["default"]["LOCATION"] = os.environ["REDIS_URL"]
         return None
     stores = TestStores(make_var_dir())
     os.environ.update(
