@@ -7,13 +7,14 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import psutil
 import pytest
 
 from tests.faults.revocations import REVOCATIONS
 from tests.faults.steady_load import SteadyLoad
-from tests.http_client import Line, under_load, until
+from tests.http_client import Answer, Line, in_parallel, under_load, until
 from tests.live_shop import LiveShop, unique
 from tests.stack_fixtures import LiveStack
 
@@ -132,7 +133,6 @@ def test_postgres__stopped_under_load__nobody_hangs_and_nothing_is_lost(hurt_sta
 def test_postgres__stopped__both_doors_and_readyz_answer_503(hurt_stack: LiveStack) -> None:
     shop = LiveShop(hurt_stack)
     agent = shop.ready_agent({"limit": "5"})
-    line = Line(hurt_stack)
     asks = [
         ("POST", "/agent/v1/validate", agent.key),
         ("GET", "/agent/v1/quotas", agent.key),
@@ -141,9 +141,12 @@ def test_postgres__stopped__both_doors_and_readyz_answer_503(hurt_stack: LiveSta
         ("GET", "/readyz", ""),
     ]
 
+    def ask(method: str, path: str, key: str) -> Answer:
+        return Line(hurt_stack, key=key).call(method, path, {} if method == "POST" else None)
+
     with stopped(hurt_stack, "postgres"):
-        answers = [line.call(method, path, {} if method == "POST" else None, key=key) for method, path, key in asks]
-        alive = line.call("GET", "/livez")
+        answers = in_parallel([partial(ask, *each) for each in asks])
+        alive = Line(hurt_stack).call("GET", "/livez")
 
     assert Counter((answer.status, answer.code) for answer in answers) == {(503, "store_unreachable"): len(asks)}
     assert alive.status == 200

@@ -48,7 +48,7 @@ BROKEN: dict[str, tuple[bytes, set[tuple[int, str]]]] = {
     "a deep object": (b'{"a":' * 20_000 + b"1" + b"}" * 20_000, {(400, "malformed_json"), (422, "invalid")}),
     "an unknown field": (b'{"no_such_field":1}', {(422, "invalid")}),
     "an unknown field that is long": (b'{"' + b"x" * 100_000 + b'":1}', {(422, "invalid")}),
-    "many unknown fields": (json.dumps({f"f{n}": n for n in range(20_000)}).encode(), {(422, "invalid")}),
+    "many unknown fields": (json.dumps({f"f{n}": n for n in range(3000)}).encode(), {(422, "invalid")}),
     "more than a mebibyte": (b'{"id":"' + b"x" * MEBIBYTE + b'"}', {(413, "body_too_large")}),
 }
 
@@ -385,8 +385,8 @@ def test_fields__each_replaced_by_something_weird__never_fail_and_count_only_wha
 
     def weird(line: Line, route: Route, method: str) -> Iterator[str]:
         for example in examples_of(route, method):
-            # The vendors' bodies are many and large: each of their parts is tried with every other value.
-            for raw in variations(offer.named(example), step=1 if route.door == "agent" else 2):
+            # The vendors' bodies are many and large: each of their parts is tried with a third of the values.
+            for raw in variations(offer.named(example), step=1 if route.door == "agent" else 3):
                 answer = line.call(method, offer.url(route), raw=raw)
                 if answer.status >= 500:
                     yield f"{answer.status}: {raw[:200]!r} {answer.raw[:300]!r}"

@@ -41,7 +41,8 @@ def seen(answer: Any, *sent: str) -> tuple[int, str, tuple[tuple[str, str], ...]
     text = json.dumps(body)
     for each in sent:
         text = text.replace(each, "SENT")
-    ours = {"x-request-id", "content-length", "ratelimit", "content-security-policy"}
+    # `Connection` tells whether the body was read, which depends on what was sent alone.
+    ours = {"x-request-id", "content-length", "ratelimit", "content-security-policy", "connection"}
     headers = tuple(sorted((k.lower(), v) for k, v in answer.headers.items() if k.lower() not in ours))
     return answer.status, text, headers
 
@@ -98,8 +99,8 @@ def test_filters__names_of_others__list_what_made_up_ones_do() -> None:
             for name, each in query.base_filters.items()
             if each.extra["required"]
         }
-        for name, each in query.base_filters.items():
-            for text in _foreign(each, kinds, them):
+        for number, (name, each) in enumerate(query.base_filters.items()):
+            for text in _foreign(each, kinds, them, number):
                 nobody = made_up(text)
                 answers = [us.door.get(path, **{**required, name: value}) for value in (text, nobody)]
                 assert seen(answers[0], text) == seen(answers[1], nobody), (str(route), name, text, answers)
@@ -107,14 +108,14 @@ def test_filters__names_of_others__list_what_made_up_ones_do() -> None:
     assert looked_at > 60
 
 
-def _foreign(each: Any, kinds: dict[str, str], them: Neighbour) -> list[str]:
-    """What of theirs could be asked for with this filter."""
+def _foreign(each: Any, kinds: dict[str, str], them: Neighbour, number: int) -> list[str]:
+    """What of theirs could be asked for with this filter; of the many texts some, other ones for each filter."""
     if isinstance(each, IdFilter | NameFilter):
         prefix = each.extra["prefix"]
         assert prefix in kinds, f"no sample is known of {prefix}_…: add one to Neighbour"
         kind = kinds[prefix]
         return [them.ids[kind], *([them.names[kind]] if isinstance(each, NameFilter) and kind in them.names else [])]
-    return sorted(them.texts) if isinstance(each, TextFilter) else []
+    return sorted(them.texts)[number % 4 :: 4] if isinstance(each, TextFilter) else []
 
 
 def test_filters__nothing_of_others__is_ever_listed() -> None:
