@@ -8,9 +8,10 @@ from zoneinfo import available_timezones
 from django import forms
 from django.utils.text import slugify
 
+from tenants.domain.enums import ApiKeyKind
+from tenants.domain.slugs import RESERVED_SLUGS
+
 MAX_SLUG: Final = 48
-#: Words that are pages of ours where a workspace's slug stands in a path.
-RESERVED_SLUGS: Final = frozenset({"start", "styleguide", "account", "search", "invitations", "settings", "new"})
 CURRENCIES: Final = {
     "USD": "US dollar",
     "EUR": "Euro",
@@ -62,6 +63,23 @@ class StartForm(forms.Form):
         """A name that leaves nothing for its address is refused by nobody: the address is made up then."""
         name: str = self.cleaned_data["name"].strip()
         return name
+
+
+class ApiKeyForm(forms.Form):
+    """What a new API key needs to be told."""
+
+    name = forms.CharField(
+        label="Name",
+        max_length=200,
+        help_text="Where it is used, such as “billing backend”, so that you know it later.",
+    )
+    kind = forms.ChoiceField(
+        label="Kind",
+        choices=[
+            (ApiKeyKind.SECRET.value, "Secret: for your backend, may do everything"),
+            (ApiKeyKind.PUBLISHABLE.value, "Publishable: for shipped software, may validate and activate only"),
+        ],
+    )
 
 
 def slug_for(name: str) -> str:

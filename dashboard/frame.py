@@ -31,6 +31,7 @@ ENTRIES = (
     Entry("Overview", "layout-dashboard", "overview"),
     Entry("Licences", "badge-check", "licenses"),
     Entry("Agents", "bot", "agents"),
+    Entry("API keys", "key-round", "keys"),
 )
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from dashboard.views import agents, licenses, overview, start
+from dashboard.views import agents, keys, licenses, overview, start
 
 app_name = "dashboard"
 
@@ -18,4 +18,7 @@ urlpatterns = [
     path("<slug:slug>/agents/<str:agent_id>/suspend/", agents.suspend_agent, name="agent-suspend"),
     path("<slug:slug>/agents/<str:agent_id>/resume/", agents.resume_agent, name="agent-resume"),
     path("<slug:slug>/agents/<str:agent_id>/revoke/", agents.revoke_agent, name="agent-revoke"),
+    path("<slug:slug>/keys/", keys.keys, name="keys"),
+    path("<slug:slug>/keys/make/", keys.make_key, name="key-make"),
+    path("<slug:slug>/keys/<str:key_id>/revoke/", keys.revoke_key, name="key-revoke"),
 ]

@@ -18,6 +18,7 @@ from common.canonical import canonical_json
 from common.errors import Invalid
 from common.ids import parse_any_id
 from common.text import TextError, check_text
+from tenants.domain.slugs import RESERVED_SLUGS
 
 MAX_METADATA_KEYS: Final = 50
 MAX_METADATA_BYTES: Final = 16 * 1024
@@ -73,6 +74,8 @@ def slug(value: Any, field: str = "slug") -> str:
     if not isinstance(value, str) or not _SLUG.fullmatch(value):
         detail = "A slug is 1 to 63 of a-z, 0-9 and '-', and neither begins nor ends with '-'."
         raise Invalid.field(field, "invalid", detail)
+    if value in RESERVED_SLUGS:
+        raise Invalid.field(field, "reserved", f"'{value}' names a page of the dashboard. Take another slug.")
     return value
 
 

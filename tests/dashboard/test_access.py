@@ -11,7 +11,7 @@ from dashboard.urls import urlpatterns
 from tenants.domain.enums import Role, TenantStatus
 from tenants.models import Membership, Tenant
 from tests.dashboard.people import browser, member
-from tests.factories import Shop, make_shop, make_test_workspace, make_user
+from tests.factories import Shop, make_api_key, make_shop, make_test_workspace, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -30,6 +30,7 @@ def path_of(name: str, shop: Shop, *, slug: str | None = None) -> str:
         "slug": slug or shop.tenant.slug,
         "license_id": shop.license.public_id,
         "agent_id": shop.agent.public_id,
+        "key_id": make_api_key(shop.tenant).api_key.public_id,
     }
     return reverse(f"dashboard:{name}", kwargs={each: values[each] for each in PAGES[name].pattern.converters})
 

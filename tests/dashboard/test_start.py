@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from dashboard.forms import RESERVED_SLUGS, slug_for
+from dashboard.forms import slug_for
 from dashboard.urls import urlpatterns
+from tenants.domain.slugs import RESERVED_SLUGS
 from tenants.models import AuditEntry, Membership, Tenant
 from tests.factories import make_user
 
