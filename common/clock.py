@@ -62,3 +62,8 @@ def real_clock() -> Clock:
 def tenant_clock(offset: timedelta) -> Clock:
     """The clock of a workspace that runs `offset` ahead of real time: for licences, holds, periods and acceptance."""
     return SystemClock(offset) if offset else _REAL_CLOCK
+
+
+def rfc3339(at: datetime) -> str:
+    """An instant as answers write it: in UTC, with `Z`."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"

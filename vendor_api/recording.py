@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from common.clock import rfc3339
 from common.errors import Conflict, FieldError, Invalid, Problem, Unavailable
 from common.ids import Prefix, decode_id, encode_id, new_id
 from common.quantities import QuantityError, parse_quantity
@@ -71,7 +72,9 @@ class _Owners:
             self.known[owner] = self._load(owner)
         caller = self.known[owner]
         if caller is None:
-            raise EventFault(owner[0], f"unknown_{owner[0]}", f"There is no such {owner[0]}.")
+            if owner[0] == "agent":
+                raise EventFault("agent", "unknown_agent", "There is no such agent.")
+            raise EventFault("license", "unknown_license", "There is no such license.")
         return caller
 
     def forget(self, behind: Sequence[Caller]) -> None:
@@ -191,9 +194,9 @@ def _occurred_at(event: VendorEvent, at: datetime) -> datetime:
     oldest, newest = at - settings.PERMETER_ACCEPTANCE_WINDOW, at + settings.PERMETER_FUTURE_TOLERANCE
     # Compared before it is converted: the year 1 at +14:00 has no UTC.
     if event.occurred_at < oldest:
-        raise EventFault("occurred_at", "event_too_old", f"Events are accepted from {oldest.isoformat()} on.")
+        raise EventFault("occurred_at", "event_too_old", f"Events are accepted from {rfc3339(oldest)} on.")
     if event.occurred_at > newest:
-        raise EventFault("occurred_at", "event_in_future", f"Events are accepted up to {newest.isoformat()}.")
+        raise EventFault("occurred_at", "event_in_future", f"Events are accepted up to {rfc3339(newest)}.")
     return event.occurred_at.astimezone(UTC)
 
 

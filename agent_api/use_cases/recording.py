@@ -17,6 +17,7 @@ from agent_api.wire.answers import UsageAnswer, UsageResult
 from agent_api.wire.requests import MAX_ID, ReportedEvent
 from agent_api.wire.shapes import quota_bodies
 from agent_api.wire.usage import UsageEvents
+from common.clock import rfc3339
 from common.errors import Conflict, FieldError, Invalid, Problem
 from common.ids import Prefix, encode_id, new_id
 from common.text import TextError, check_text
@@ -186,9 +187,9 @@ def _result(request: Request, verdict: Verdict) -> UsageResult:
 def _occurred_at(occurred_at: datetime, oldest: datetime, newest: datetime) -> datetime:
     # Compared before it is converted: the year 1 at +14:00 has no UTC.
     if occurred_at < oldest:
-        raise LineFault("occurred_at", "event_too_old", f"Events are accepted from {oldest.isoformat()} on.")
+        raise LineFault("occurred_at", "event_too_old", f"Events are accepted from {rfc3339(oldest)} on.")
     if occurred_at > newest:
-        raise LineFault("occurred_at", "event_in_future", f"Events are accepted up to {newest.isoformat()}.")
+        raise LineFault("occurred_at", "event_in_future", f"Events are accepted up to {rfc3339(newest)}.")
     return occurred_at if occurred_at.tzinfo is UTC else occurred_at.astimezone(UTC)
 
 

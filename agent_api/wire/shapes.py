@@ -17,6 +17,7 @@ from agent_api.wire.answers import (
     RateLimitBody,
     ReasonBody,
 )
+from common.clock import rfc3339
 from common.ids import Prefix, encode_id
 from common.quantities import format_quantity
 from licenses.domain.decision import Reason
@@ -229,5 +230,5 @@ def _refusal_text(status: QuotaStatus, asked: Decimal | None = None) -> str:
     text = f"{_called(quota)} {what}: {format_quantity(status.used)} of {format_quantity(most)} is used"
     text += f" and {format_quantity(status.held)} held" if status.held else ""
     if status.resets_at is not None:
-        return f"{text}. It begins anew at {status.resets_at.isoformat()}; ask for less, wait, or ask for more quota."
+        return f"{text}. It begins anew at {rfc3339(status.resets_at)}; ask for less, wait, or ask for more quota."
     return f"{text}. It does not begin anew: ask for less, or for more quota."

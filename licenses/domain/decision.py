@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from common.clock import rfc3339
 from licenses.domain.entitlements import EffectiveFeature, effective_feature, grant_starts_at
 from licenses.domain.enums import (
     AgentStatus,
@@ -123,7 +124,7 @@ def _license_expired(case: Case) -> Sequence[Reason]:
     expires_at = case.facts.license.expires_at
     if expires_at is None or case.at < expires_at or (end := case.facts.license.grace_until) is None or case.at < end:
         return ()
-    message = f"The license expired at {expires_at.isoformat()}. Renew it to go on."
+    message = f"The license expired at {rfc3339(expires_at)}. Renew it to go on."
     return (Reason(ReasonCode.LICENSE_EXPIRED, message, extra={"expired_at": expires_at}),)
 
 
@@ -131,7 +132,7 @@ def _license_not_started(case: Case) -> Sequence[Reason]:
     starts_at = case.facts.license.starts_at
     if case.at >= starts_at:
         return ()
-    message = f"The license begins at {starts_at.isoformat()}. Try again then."
+    message = f"The license begins at {rfc3339(starts_at)}. Try again then."
     return (Reason(ReasonCode.LICENSE_NOT_STARTED, message, retryable=True, until=starts_at),)
 
 
@@ -142,7 +143,7 @@ def _agent_suspended(case: Case) -> Sequence[Reason]:
 def _agent_expired(case: Case) -> Sequence[Reason]:
     if not case.facts.agents or (expires_at := case.facts.agents[0].expires_at) is None or case.at < expires_at:
         return ()
-    message = f"The agent's life ended at {expires_at.isoformat()}. Extend it or use another agent."
+    message = f"The agent's life ended at {rfc3339(expires_at)}. Extend it or use another agent."
     return (Reason(ReasonCode.AGENT_EXPIRED, message, extra={"expired_at": expires_at}),)
 
 
@@ -190,7 +191,7 @@ def _not_granted(facts: AccessFacts, code: str, feature: EffectiveFeature | None
         return Reason(ReasonCode.FEATURE_NOT_GRANTED, message, extra=extra)
     starts_at = grant_starts_at(facts, code, at)
     if starts_at is not None:
-        message = f"The feature '{code}' is granted from {starts_at.isoformat()} on. Try again then."
+        message = f"The feature '{code}' is granted from {rfc3339(starts_at)} on. Try again then."
     else:
         message = (
             f"The feature '{code}' is not granted by the plan '{facts.plan_code}' or the license. Ask for a grant."
@@ -234,7 +235,7 @@ def _activation(case: Case) -> Sequence[Reason]:
     if activation.expires_at is None or case.at < activation.expires_at:
         return ()
     message = (
-        f"The activation of this fingerprint lapsed at {activation.expires_at.isoformat()}."
+        f"The activation of this fingerprint lapsed at {rfc3339(activation.expires_at)}."
         " Activate again, and send heartbeats in time."
     )
     extra = {"activation": activation.id, "lapsed_at": activation.expires_at}
@@ -249,8 +250,8 @@ def _grace_period(case: Case) -> Sequence[Reason]:
     end = case.facts.license.grace_until
     if end is not None and case.at >= end:
         return ()
-    until = "" if end is None else f" until {end.isoformat()}"
-    message = f"The license expired at {expires_at.isoformat()} and holds by grace{until}. Renew it before."
+    until = "" if end is None else f" until {rfc3339(end)}"
+    message = f"The license expired at {rfc3339(expires_at)} and holds by grace{until}. Renew it before."
     return (Reason(ReasonCode.GRACE_PERIOD, message, blocks=False, until=end),)
 
 

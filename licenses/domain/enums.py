@@ -45,6 +45,15 @@ class AgentStatus(StrEnum):
     REVOKED = "revoked"
 
 
+class DisplayedAgentStatus(StrEnum):
+    """What is shown of an agent: what is stored, and whether its own time is over."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    SUSPENDED = "suspended"
+    REVOKED = "revoked"
+
+
 class KeyStatus(StrEnum):
     """State of an agent's key; expired follows from the clock and is not stored."""
 

@@ -188,6 +188,13 @@ def _term(value: Any, field: str) -> dict[str, int] | None:
     return term
 
 
+def _no_activation(value: Any, field: str) -> bool:
+    """Licences of a plan that demands activation would hold for nobody as long as nothing can be activated."""
+    if fields.boolean(value, field):
+        raise Invalid.field(field, "activation_unsupported", "Activations come with a later release; send false.")
+    return False
+
+
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "code": fields.code,
     "name": fields.text,
@@ -195,7 +202,7 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "trial": fields.boolean,
     "grace_days": partial(fields.integer, most=MAX_GRACE_DAYS),
     "activation_limit": fields.optional_integer,
-    "activation_required": fields.boolean,
+    "activation_required": _no_activation,
     "activation_lease": partial(fields.optional_integer, least=1),
     "lapse_policy": lambda value, field: fields.member(value, field, LapsePolicy),
     "agent_limit": fields.optional_integer,

@@ -52,13 +52,14 @@ def create_meter(
     Raises Invalid (422) for bad fields, with the document's code `aggregation_unsupported` for what does not add up
     and `rate_card_unsupported` for cost meters; Conflict (409) `code_taken` or `event_type_taken`.
     """
+    supported = _aggregation(aggregation)
     _refuse_unsupported(value_from=value_from, rate_card=rate_card)
     code = fields.code(code)
     values: dict[str, Any] = {
         "code": code,
         "name": fields.text(code if name is None else name, "name", max_length=200),
         "unit": fields.text(unit, "unit", max_length=32),
-        "aggregation": _aggregation(aggregation),
+        "aggregation": supported,
         "dimensions": _dimensions(dimensions),
         "event_types": _event_types([code] if event_types is None else event_types),
     }
@@ -94,14 +95,14 @@ def update_meter(
     it, and the aggregation changes only while nothing was recorded. Raises NotFound, Invalid, Conflict
     `meter_archived`, `meter_has_events`, `dimension_in_use` or `event_type_taken`.
     """
-    _refuse_unsupported(value_from=value_from, rate_card=rate_card)
     values: dict[str, Any] = {}
+    if aggregation is not UNSET:
+        values["aggregation"] = _aggregation(aggregation)
+    _refuse_unsupported(value_from=value_from, rate_card=rate_card)
     if name is not UNSET:
         values["name"] = fields.text(name, "name", max_length=200)
     if unit is not UNSET:
         values["unit"] = fields.text(unit, "unit", max_length=32)
-    if aggregation is not UNSET:
-        values["aggregation"] = _aggregation(aggregation)
     if dimensions is not UNSET:
         values["dimensions"] = _dimensions(dimensions)
     if event_types is not UNSET:

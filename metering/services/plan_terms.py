@@ -8,7 +8,7 @@ from django.db import transaction
 from msgspec import UNSET, UnsetType
 
 from common.epochs import EpochKey
-from common.errors import Conflict, Invalid
+from common.errors import Invalid
 from licenses.models import Plan
 from licenses.services import plans
 from metering.domain.enums import Scope
@@ -41,7 +41,7 @@ def create_plan_with_terms(
     """Make a plan (`plan`: what `licenses.services.plans.create_plan` takes) with its quotas and prices.
 
     Quotas are of scope license unless they say customer or agent. All or nothing. Raises what `create_plan` does, and
-    Invalid (`price_without_quota`, `price_ambiguous`, `currency_mixed`, `price_repeated`), Conflict `quota_exists`.
+    Invalid (`price_without_quota`, `price_ambiguous`, `currency_mixed`, `price_repeated`, `duplicate` for a quota).
     """
     with transaction.atomic():
         lock_configuration(tenant.id)
@@ -100,7 +100,7 @@ def _read_quotas(tenant: Tenant, plan: Plan, value: object) -> dict[UUID, QuotaS
         key = spec.key(tenant.id, plan.id)
         if key in specs:
             detail = "Two quotas of the plan count the same: meter, filter, period and scope are equal."
-            raise Conflict("quota_exists", detail, errors=[{"field": path, "code": "quota_exists", "detail": detail}])
+            raise Invalid.field(path, "duplicate", detail)
         specs[key] = spec
     return specs
 

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from common.clock import FixedClock, real_clock, tenant_clock
+from common.clock import FixedClock, real_clock, rfc3339, tenant_clock
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -39,3 +39,7 @@ def test_fixed_clock__other_timezone__tells_utc() -> None:
 def test_fixed_clock__naive_time__is_refused() -> None:
     with pytest.raises(ValueError, match="aware"):
         FixedClock(datetime(2026, 11, 23, 12))  # noqa: DTZ001
+
+
+def test_rfc3339__any_offset__is_utc_with_z() -> None:
+    assert rfc3339(datetime(2026, 11, 23, 14, tzinfo=timezone(timedelta(hours=2)))) == "2026-11-23T12:00:00Z"

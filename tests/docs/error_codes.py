@@ -22,7 +22,7 @@ APPS = (
 #: The place of the code among the arguments of what raises or builds a refusal.
 CODE_FIRST = {"BadRequest", "Conflict", "Forbidden", "QuantityError", "TextError", "_of_quota"}
 CODE_SECOND = {
-    *("DimensionError", "LineFault", "PriceError"),
+    *("DimensionError", "EventFault", "LineFault", "PriceError"),
     *("_error", "conflict_if_taken", "field", "refuse"),
 }
 CODE_NAMED = {"FieldError", "ErrorDetail", "Invalid", "NotFound", "UsageResult", "ValidationError", "dict"}

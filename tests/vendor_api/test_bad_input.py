@@ -148,6 +148,13 @@ def test_fields__do_not_hold__are_named_with_their_codes(
     assert actions(shop.door.tenant) == before
 
 
+@pytest.mark.parametrize("path", ["/customers", "/licenses", "/agents", "/plans", "/products"])
+def test_query__name_of_metadata_with_nul__is_422(door: Door, path: str) -> None:
+    answer = door.call("GET", path, query={"metadata[\0]": "x"})
+
+    assert (answer.status, answer.fields) == (422, {"metadata[\0]": "invalid"})
+
+
 def test_fields__of_another_workspace__are_unknown_like_those_that_never_were(shop: Shop) -> None:
     stranger = Shop(Door())
     absent = "lic_" + "0" * 26
@@ -181,6 +188,9 @@ def test_fields__of_another_workspace__are_unknown_like_those_that_never_were(sh
         ("/usage", {"meter": "tokens"}, {"from": "required"}),
         ("/usage", {"from": "2026-11-01T00:00:00Z"}, {"meter": "required"}),
         ("/usage", {"meter": "nope", "from": "2026-11-01T00:00:00Z"}, {"meter": "unknown_meter"}),
+        ("/usage", USAGE | {"limit": "5"}, {"limit": "unknown_parameter"}),
+        ("/usage", USAGE | {"cursor": "x"}, {"cursor": "unknown_parameter"}),
+        ("/usage", USAGE | {"nonsense": "x"}, {"nonsense": "unknown_parameter"}),
         ("/usage", USAGE | {"window": "year"}, {"window": "invalid_choice"}),
         (
             "/usage",

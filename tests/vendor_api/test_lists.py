@@ -53,6 +53,21 @@ def test_licenses__by_status__follow_the_clock(shop: Shop) -> None:
         assert [(row["id"], row["status"]) for row in rows] == [(id, status)]
 
 
+def test_agents__by_status__follow_the_clock(shop: Shop) -> None:
+    body = {"license": shop.license["id"], "expires_at": "2020-01-01T00:00:00Z"}
+    made = {
+        status: shop.door.made("/agents", body | {"name": status}) for status in ("expired", "suspended", "revoked")
+    }
+    ids = {status: created["agent"]["id"] for status, created in made.items()} | {"active": shop.agent["id"]}
+    shop.door.post(f"/agents/{ids['suspended']}/suspend", {"reason": None})
+    shop.door.post(f"/agents/{ids['revoked']}/revoke")
+
+    assert made["expired"]["agent"]["status"] == "expired"
+    for status, id in ids.items():
+        rows = shop.door.listed("/agents", status=status)
+        assert [(row["id"], row["status"]) for row in rows] == [(id, status)]
+
+
 @pytest.mark.parametrize(
     ("query", "matches"),
     [

@@ -135,9 +135,10 @@ class TextFilter(django_filters.CharFilter):
 
 
 class Query(django_filters.FilterSet):
-    """What a query string may say. With `has_metadata`, `metadata[key]=value` too."""
+    """What a query string may say. With `has_metadata`, `metadata[key]=value` too; `is_paged`, `limit` and `cursor`."""
 
     has_metadata: ClassVar[bool] = False
+    is_paged: ClassVar[bool] = False
 
     def __init__(self, data: QueryDict, queryset: QuerySet[Any] | None = None, *, at: datetime) -> None:
         """`at` is the workspace's time, for what depends on it."""
@@ -163,13 +164,14 @@ class Query(django_filters.FilterSet):
         for name in data:
             values = data.getlist(name)
             matched = _METADATA.fullmatch(name) if self.has_metadata else None
-            if matched is None and name not in self.filters and name not in PAGE_PARAMETERS:
+            known = name in self.filters or (self.is_paged and name in PAGE_PARAMETERS)
+            if matched is None and not known:
                 errors.append(_error(name, "unknown_parameter", "There is no such parameter here."))
             elif len(values) > 1:
                 errors.append(_error(name, "repeated_parameter", "This parameter is given more than once."))
             elif not values[0]:
                 errors.append(_error(name, "empty", "This parameter has no value."))
-            elif (fault := _text_fault(values[0])) is not None:
+            elif (fault := _text_fault(name) or _text_fault(values[0])) is not None:
                 errors.append(_error(name, *fault))
             elif matched is not None:
                 metadata[matched[1]] = values[0]
@@ -186,6 +188,7 @@ class Query(django_filters.FilterSet):
 class ListFilter(Query):
     """Filters of one list, narrowing a queryset."""
 
+    is_paged = True
     created_after = TimeFilter(field_name="created_at", lookup_expr="gte", help_text="Made at this time or later.")
     created_before = TimeFilter(field_name="created_at", lookup_expr="lt", help_text="Made before this time.")
 

@@ -13,6 +13,7 @@ from common.ids import Prefix
 from licenses.domain.enums import (
     AgentKind,
     AgentStatus,
+    DisplayedAgentStatus,
     DisplayedStatus,
     FeatureKind,
     KeyStatus,
@@ -120,10 +121,10 @@ class LicenseFilter(ArchivableFilter):
 
 
 class AgentFilter(ArchivableFilter):
-    """Agents."""
+    """Agents; `status` is what holds now."""
 
     has_metadata = True
-    status = WordFilter(choices=words(AgentStatus))
+    status = WordFilter(choices=words(DisplayedAgentStatus), method="filter_status")
     kind = WordFilter(choices=words(AgentKind))
     license = IdFilter(field_name="license_id", prefix=Prefix.LICENSE)
     customer = NameFilter(
@@ -133,6 +134,12 @@ class AgentFilter(ArchivableFilter):
     name = TextFilter()
     expires_after = TimeFilter(field_name="expires_at", lookup_expr="gte")
     expires_before = TimeFilter(field_name="expires_at", lookup_expr="lt")
+
+    def filter_status(self, queryset: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
+        if value in {AgentStatus.SUSPENDED, AgentStatus.REVOKED}:
+            return queryset.filter(status=value)
+        over = Q(expires_at__isnull=False, expires_at__lte=self.at)
+        return queryset.filter(over if value == DisplayedAgentStatus.EXPIRED else ~over, status=AgentStatus.ACTIVE)
 
 
 class KeyFilter(ListFilter):

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from common.clock import real_clock
 from common.ids import Prefix
-from licenses.domain.enums import AgentKind, AgentStatus, KeyStatus
+from licenses.domain.enums import AgentKind, AgentStatus, DisplayedAgentStatus, KeyStatus
 from vendor_api.serializers.base import Beside, Body, Shape
 from vendor_api.serializers.common import MetadataField, RateLimitBody, RateLimitShape, ResourceShape, capped_list
 from vendor_api.serializers.fields import ChoiceField, IdField, ReferenceField, TextField, TimeField, WholeNumberField
@@ -37,14 +37,14 @@ class AgentBody(Body):
 
 
 class AgentShape(ResourceShape):
-    """An agent."""
+    """An agent. `status` is what holds now: what was decided, and where the clock stands."""
 
     id = IdField(Prefix.AGENT)
     license = IdField(Prefix.LICENSE, source="license_id")
     name = serializers.CharField()
     kind = serializers.ChoiceField(choices=[each.value for each in AgentKind])
     parent_id = IdField(Prefix.AGENT, allow_null=True)
-    status = serializers.ChoiceField(choices=[each.value for each in AgentStatus])
+    status = serializers.ChoiceField(choices=[each.value for each in DisplayedAgentStatus])
     status_reason = serializers.CharField()
     expires_at = TimeField(allow_null=True)
     features = serializers.ListField(child=serializers.CharField(), allow_null=True)
@@ -53,6 +53,12 @@ class AgentShape(ResourceShape):
     suspended_at = TimeField(allow_null=True)
     revoked_at = TimeField(allow_null=True)
     archived_at = TimeField(allow_null=True)
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        ends = instance.expires_at
+        if instance.status == AgentStatus.ACTIVE and ends is not None and ends <= self.context["at"]:
+            instance = Beside(instance, status=DisplayedAgentStatus.EXPIRED.value)
+        return super().to_representation(instance)
 
 
 class CreatedAgentShape(Shape):

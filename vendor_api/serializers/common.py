@@ -127,7 +127,10 @@ def text_list(*, max_length: int, at_most: int, **options: Any) -> serializers.L
 class ReasonBody(Body):
     """Why; it is kept with the thing and in the audit trail."""
 
-    reason = TextField(max_length=500, required=False, allow_blank=True, default="")
+    reason = TextField(max_length=500, required=False, allow_null=True, allow_blank=True, default="")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        return attrs | {"reason": attrs.get("reason") or ""}
 
 
 class EmptyBody(Body):

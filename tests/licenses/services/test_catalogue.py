@@ -201,6 +201,7 @@ def test_create_plan__everything__stored_and_audited(product, features):
         ({"token_ttl": 0}, "token_ttl", "invalid"),
         ({"agent_limit": 2**31}, "agent_limit", "invalid"),
         ({"activation_required": "yes"}, "activation_required", "invalid"),
+        ({"activation_required": True}, "activation_required", "activation_unsupported"),
         ({"lapse_policy": "shrug"}, "lapse_policy", "invalid"),
         ({"rate_limits": [{"limit": 1, "window": 1}]}, "rate_limits.0.level", "invalid"),
         ({"rate_limits": [{"level": "tenant", "limit": 1, "window": 1}]}, "rate_limits.0.level", "invalid"),

@@ -70,6 +70,7 @@ def test_create_meter__all_fields__are_kept() -> None:
         ({"aggregation": "max"}, "aggregation", "aggregation_unsupported"),
         ({"aggregation": "unique"}, "aggregation", "aggregation_unsupported"),
         ({"aggregation": "latest"}, "aggregation", "aggregation_unsupported"),
+        ({"aggregation": "unique", "value_from": "user"}, "aggregation", "aggregation_unsupported"),
         ({"value_from": "user"}, "value_from", "not_allowed"),
         ({"rate_card": [{"meter": "tokens", "unit_price": "1"}]}, "rate_card", "rate_card_unsupported"),
         ({"dimensions": ["model", "Model"]}, "dimensions.1", "dimension_name_invalid"),

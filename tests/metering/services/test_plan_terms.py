@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from common.errors import Conflict, Invalid
+from common.errors import Invalid
 from licenses.models import Plan
 from metering.models import Balance, Price, Quota
 from metering.selectors.billing import excess_of_licenses
@@ -97,12 +97,11 @@ def test_create_plan_with_terms__bad_terms__are_refused_by_path(
     assert Plan.objects.filter(code="team").count() == 0
 
 
-def test_create_plan_with_terms__two_quotas_of_one_key__conflict() -> None:
+def test_create_plan_with_terms__two_quotas_of_one_key__are_one_too_many() -> None:
     workspace = Workspace.make()
-    with pytest.raises(Conflict) as refusal:
+    with pytest.raises(Invalid) as refusal:
         _plan(workspace, quotas=[SOFT, {**SOFT, "limit": "5", "mode": "hard"}])
-    assert refusal.value.code == "quota_exists"
-    assert refusal.value.errors[0]["field"] == "quotas.1"
+    assert [(error["field"], error["code"]) for error in refusal.value.errors] == [("quotas.1", "duplicate")]
 
 
 def test_create_plan_with_terms__pay_per_use_and_all_models__are_stored_exactly() -> None:
