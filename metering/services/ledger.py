@@ -13,7 +13,8 @@ from uuid import UUID
 
 import structlog
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
-from psycopg.errors import CheckViolation
+from psycopg.errors import CheckViolation, ConnectionTimeout
+from psycopg_pool import PoolTimeout
 
 from common.errors import OutcomeUnknown, Unavailable
 from metering.domain.ledger import BalanceState, Decision, Request, decide
@@ -82,6 +83,7 @@ def post(
         for line in request.lines:
             line.targets = targets.of(request.caller, line.meter.id, line.dimensions, line.occurred_at, request.at)
     work = _Work(requests, targets, companion, tuple(extra_balances), before)
+    began = time.monotonic()
     give_up_at: float | None = None
     in_doubt = False
     for _ in range(_ATTEMPTS * 4):
@@ -100,7 +102,7 @@ def post(
                 raise
             connection.close()
             now = time.monotonic()
-            give_up_at = give_up_at or now + _RECONNECT_FOR
+            give_up_at = give_up_at or (began if _is_timeout(error) else now) + _RECONNECT_FOR
             log.warning("ledger.connection_lost", error=type(error).__name__, in_doubt=in_doubt)
             if now >= give_up_at:
                 if in_doubt:
@@ -214,6 +216,11 @@ class _Work:
             ledger_sql.insert_late_entries(decision, tenant_of)
         if decision.crossings or decision.late:
             emit_events(notices(decision, self.targets.specs))
+
+
+def _is_timeout(error: Exception) -> bool:
+    """Whether the server was silent rather than gone: it would take as long again, so the wait counts."""
+    return isinstance(error.__cause__, ConnectionTimeout | PoolTimeout)
 
 
 def _is_overtaken(balance: BalanceState, at: datetime) -> bool:
