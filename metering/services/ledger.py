@@ -130,6 +130,7 @@ class _Work:
         self.extra_balances = extra_balances
         self.committing = False
         self.tenant_ids = list({request.caller.tenant_id for request in requests})
+        self.callers = {id(request.caller): request.caller for request in requests}.values()
 
     def attempt(self) -> Posted:
         self.committing = False
@@ -148,18 +149,22 @@ class _Work:
         return posted
 
     def _run(self, missing: set[UUID]) -> Posted:
-        self._keep_configuration()
-        wanted = [*self.targets.specs, *(id for id in self.extra_balances if id not in self.targets.specs)]
-        balances, detached = ledger_sql.lock_balances(self.tenant_ids, wanted)
+        digests = [request.digest for request in self.requests]
+        opened = ledger_sql.open_batch(
+            self.tenant_ids, self._subjects(), {*self.targets.specs, *self.extra_balances}, digests
+        )
+        self._check_epochs(opened.epochs)
+        balances, known = opened.balances, opened.known
         missing.update(self.targets.specs.keys() - balances.keys())
         if missing:
             raise _Missing
         self._check_periods(balances)
-        self._resume(balances, detached)
+        self._resume(balances, opened.detached)
         ledger_sql.sweep_expired_lines(balances, self.targets.at_of)
         if self.before is not None:
             self.before()
-        known = ledger_sql.read_ids(self.tenant_ids, [request.digest for request in self.requests])
+            # It may have waited for a lock behind somebody who used the very same id.
+            known = ledger_sql.read_ids(self.tenant_ids, digests)
         decision = decide(balances, self.requests, known)
         self._write(decision, balances)
         return Posted(self.requests, balances)
@@ -167,12 +172,15 @@ class _Work:
     def _keep_configuration(self) -> None:
         """Keep changes of it out until the transaction ends. Raises StaleCallers for who does not know it as it is."""
         ledger_sql.lock_configuration_shared(self.tenant_ids)
-        callers = {id(request.caller): request.caller for request in self.requests}.values()
-        subjects = {subject_id for caller in callers for _, subject_id, _ in caller.epochs}
-        current = ledger_sql.current_epochs(self.tenant_ids, subjects)
+        self._check_epochs(ledger_sql.current_epochs(self.tenant_ids, self._subjects()))
+
+    def _subjects(self) -> set[UUID]:
+        return {subject_id for caller in self.callers for _, subject_id, _ in caller.epochs}
+
+    def _check_epochs(self, current: Mapping[tuple[str, UUID], int]) -> None:
         stale = [
             caller
-            for caller in callers
+            for caller in self.callers
             if any(current.get((kind, subject_id), 0) > version for kind, subject_id, version in caller.epochs)
         ]
         if stale:
@@ -206,11 +214,8 @@ class _Work:
         accepted = decision.accepted
         if self.companion is not None:
             self.companion(accepted)
-        if accepted:
-            if not ledger_sql.insert_ids(accepted):
-                raise _Quicker
-            ledger_sql.insert_events(accepted)
-        ledger_sql.update_balances(balances.values())
+        if not ledger_sql.write_batch(accepted, balances.values()):
+            raise _Quicker
         if decision.late:
             tenant_of = {line.event_id: request.caller.tenant_id for request in accepted for line in request.lines}
             ledger_sql.insert_late_entries(decision, tenant_of)

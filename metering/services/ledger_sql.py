@@ -4,7 +4,9 @@ Configuration, balances, hold lines, ids. Each function runs inside the batch's 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -21,6 +23,9 @@ from tenants.services.locks import sorted_lock_numbers
 
 #: From here on COPY beats INSERT ... unnest: it costs two more round trips, and half as much a row.
 COPY_FROM = 48
+
+#: A statement and its parameters.
+Statement = tuple[str, list[Any]]
 
 _EVENT_COLUMNS = (
     "id, tenant_id, customer_id, license_id, agent_id, agent_path, meter_id, client_id,"
@@ -115,12 +120,61 @@ def lock_balances(tenant_ids: Iterable[UUID], ids: Sequence[UUID]) -> tuple[dict
         return {}, set()
     with connection.cursor() as cursor:
         cursor.execute(_BALANCES, [uuids(ids), uuids(tenant_ids)])
-        rows = cursor.fetchall()
-    found = {
-        id: BalanceState(id=id, used=used, held=held, closed=closed, fired=set(fired), period_end=period_end)
-        for id, used, held, closed, _, fired, period_end in rows
+        return _balances(cursor.fetchall())
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a batch finds: epochs by (kind, subject), locked balances, the detached ones among them, known ids."""
+
+    epochs: dict[tuple[str, UUID], int]
+    balances: dict[UUID, BalanceState]
+    detached: set[UUID]
+    known: dict[UUID, KnownId]
+
+
+def open_batch(
+    tenant_ids: Sequence[UUID], subjects: Iterable[UUID], balance_ids: Iterable[UUID], digests: Iterable[UUID]
+) -> Opened:
+    """Lock configuration and balances and read epochs and ids, in one round trip.
+
+    Statements of one query see what was committed while those before them waited for a lock, as separate ones would.
+    """
+    tenants = uuids(tenant_ids)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"{_LOCK};{_EPOCHS};{_BALANCES};{_IDS}",
+            [
+                numbers(sorted_lock_numbers(tenant_ids)),
+                *(tenants, uuids(subjects)),
+                *(uuids(balance_ids), tenants),
+                *(tenants, uuids(digests)),
+            ],
+        )
+        cursor.nextset()
+        epochs = {(kind, subject_id): version for kind, subject_id, version in cursor.fetchall()}
+        cursor.nextset()
+        balances, detached = _balances(cursor.fetchall())
+        cursor.nextset()
+        known = _known_ids(cursor.fetchall())
+    return Opened(epochs, balances, detached, known)
+
+
+def _balances(rows: Iterable[Any]) -> tuple[dict[UUID, BalanceState], set[UUID]]:
+    found: dict[UUID, BalanceState] = {}
+    detached: set[UUID] = set()
+    for id, used, held, closed, is_detached, fired, period_end in rows:
+        found[id] = BalanceState(id, used, held, closed, set(fired), period_end)
+        if is_detached:
+            detached.add(id)
+    return found, detached
+
+
+def _known_ids(rows: Iterable[Any]) -> dict[UUID, KnownId]:
+    return {
+        digest: KnownId(fingerprint, kind, occurred_at, given, tuple(event_ids), hold_id)
+        for digest, fingerprint, kind, occurred_at, given, event_ids, hold_id in rows
     }
-    return found, {id for id, _, _, _, detached, _, _ in rows if detached}
 
 
 def attach_balances(ids: Iterable[UUID]) -> None:
@@ -149,57 +203,69 @@ def read_ids(tenant_ids: Iterable[UUID], digests: Iterable[UUID]) -> dict[UUID, 
     """What the register knows of these digests."""
     with connection.cursor() as cursor:
         cursor.execute(_IDS, [uuids(tenant_ids), uuids(digests)])
-        rows = cursor.fetchall()
-    return {
-        digest: KnownId(fingerprint, kind, occurred_at, given, tuple(event_ids), hold_id)
-        for digest, fingerprint, kind, occurred_at, given, event_ids, hold_id in rows
-    }
+        return _known_ids(cursor.fetchall())
 
 
-def insert_ids(requests: Sequence[Request]) -> bool:
-    """Register the accepted ids; False if somebody was quicker with one of them: then the batch is done again."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _INSERT_IDS,
-            [
-                uuids(request.caller.tenant_id for request in requests),
-                uuids(request.digest for request in requests),
-                uuids(request.fingerprint for request in requests),
-                words(request.kind for request in requests),
-                moments(request.occurred_at for request in requests),
-                flags(request.occurred_given for request in requests),
-                words(_event_ids(request) for request in requests),
-                uuids(request.hold_id for request in requests),
-            ],
-        )
-        inserted: int = cursor.rowcount
-    return inserted == len(requests)
+def write_batch(requests: Sequence[Request], balances: Iterable[BalanceState]) -> bool:
+    """Write accepted requests' ids and events, and the balances that changed, in one round trip if there are few.
 
-
-def insert_events(requests: Sequence[Request]) -> None:
-    """Write the events of accepted requests; a hold has none."""
+    A hold has no events. False if somebody was quicker with one of the ids: then the batch is rolled back and done
+    again.
+    """
     lines = [(request, line) for request in requests if request.kind is not EventKind.HOLD for line in request.lines]
-    if len(lines) >= COPY_FROM:
-        _copy_events(lines)
-    elif lines:
-        _unnest_events(lines)
+    changed = [balance for balance in balances if balance.changed]
+    if len(lines) < COPY_FROM:
+        statements = [_insert_ids(requests)] if requests else []
+        statements += [_insert_events(lines)] if lines else []
+        statements += [_update_balances(changed)] if changed else []
+        return not statements or _execute_together(statements) >= len(requests)
+    if _execute_together([_insert_ids(requests)]) < len(requests):
+        return False
+    _copy_events(lines)
+    update_balances(changed)
+    return True
 
 
 def update_balances(balances: Iterable[BalanceState]) -> None:
     """Write back those that changed."""
     changed = [balance for balance in balances if balance.changed]
-    if not changed:
-        return
+    if changed:
+        _execute_together([_update_balances(changed)])
+
+
+def _execute_together(statements: Sequence[Statement]) -> int:
+    """Send all in one round trip; the number of rows that the first one wrote.
+
+    The client fills in the parameters, so that the server takes them as one query of several statements.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            _UPDATE_BALANCES,
-            [
-                uuids(balance.id for balance in changed),
-                numbers(balance.used for balance in changed),
-                numbers(balance.held for balance in changed),
-                [numbers(sorted(balance.fired)) for balance in changed],
-            ],
+            ";".join([text for text, _ in statements]), [each for _, values in statements for each in values]
         )
+        written: int = cursor.rowcount
+    return written
+
+
+def _insert_ids(requests: Sequence[Request]) -> Statement:
+    return _INSERT_IDS, [
+        uuids(request.caller.tenant_id for request in requests),
+        uuids(request.digest for request in requests),
+        uuids(request.fingerprint for request in requests),
+        words(request.kind for request in requests),
+        moments(request.occurred_at for request in requests),
+        flags(request.occurred_given for request in requests),
+        words(_event_ids(request) for request in requests),
+        uuids(request.hold_id for request in requests),
+    ]
+
+
+def _update_balances(changed: Sequence[BalanceState]) -> Statement:
+    return _UPDATE_BALANCES, [
+        uuids(balance.id for balance in changed),
+        numbers(balance.used for balance in changed),
+        numbers(balance.held for balance in changed),
+        [numbers(sorted(balance.fired)) for balance in changed],
+    ]
 
 
 def insert_late_entries(decision: Decision, tenant_of: Mapping[UUID, UUID]) -> None:
@@ -226,28 +292,24 @@ def _event_ids(request: Request) -> str:
     return f'"{{{ids}}}"'
 
 
-def _unnest_events(lines: Sequence[tuple[Request, Line]]) -> None:
+def _insert_events(lines: Sequence[tuple[Request, Line]]) -> Statement:
     callers = [request.caller for request, _ in lines]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _INSERT_EVENTS,
-            [
-                uuids(line.event_id for _, line in lines),
-                uuids(caller.tenant_id for caller in callers),
-                uuids(caller.customer_id for caller in callers),
-                uuids(caller.license_id for caller in callers),
-                uuids(caller.agent_id for caller in callers),
-                [uuids(caller.agent_path) for caller in callers],
-                uuids(line.meter.id for _, line in lines),
-                [request.id for request, _ in lines],
-                numbers(line.quantity for _, line in lines),
-                [Jsonb(line.dimensions) for _, line in lines],
-                moments(line.occurred_at for _, line in lines),
-                moments(request.at for request, _ in lines),
-                words(request.kind for request, _ in lines),
-                uuids(request.hold_id for request, _ in lines),
-            ],
-        )
+    return _INSERT_EVENTS, [
+        uuids(line.event_id for _, line in lines),
+        uuids(caller.tenant_id for caller in callers),
+        uuids(caller.customer_id for caller in callers),
+        uuids(caller.license_id for caller in callers),
+        uuids(caller.agent_id for caller in callers),
+        [uuids(caller.agent_path) for caller in callers],
+        uuids(line.meter.id for _, line in lines),
+        [request.id for request, _ in lines],
+        numbers(line.quantity for _, line in lines),
+        [Jsonb(line.dimensions) for _, line in lines],
+        moments(line.occurred_at for _, line in lines),
+        moments(request.at for request, _ in lines),
+        words(request.kind for request, _ in lines),
+        uuids(request.hold_id for request, _ in lines),
+    ]
 
 
 def _copy_head(caller: Caller, meter: MeterTerms) -> str:
