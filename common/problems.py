@@ -83,6 +83,8 @@ def _typed(exc: Any) -> Problem:
 def _upload(exc: Any) -> Problem:
     if isinstance(exc, django_exceptions.RequestDataTooBig):
         return PayloadTooLarge("The body is too large.")
+    if isinstance(exc, django_exceptions.DisallowedHost):
+        return BadRequest("host_not_allowed", "Nothing is served under this host name.")
     return BadRequest("bad_request", "The request cannot be read.")
 
 

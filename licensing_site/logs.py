@@ -71,7 +71,6 @@ def logging_config(*, level: str) -> dict[str, Any]:
         "loggers": {
             # One line for each refused call would drown the log; failures (5xx) still come with their traceback.
             "django.request": {"level": logging.ERROR},
-            "django_structlog": {"level": logging.WARNING},
             "psycopg.pool": {"level": logging.ERROR},
         },
     }

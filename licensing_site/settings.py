@@ -74,7 +74,6 @@ INSTALLED_APPS = [
     "corsheaders",
     "csp",
     "django_htmx",
-    "django_structlog",
     "tenants",
     "licenses",
     "webhooks",
@@ -98,7 +97,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
 ]
@@ -108,6 +106,7 @@ AGENT_MIDDLEWARE = [
     "licensing_site.middleware.RequestIdMiddleware",
     "licensing_site.middleware.UnreadBodyMiddleware",
     "licensing_site.middleware.ApiHeadersMiddleware",
+    "licensing_site.middleware.AllowedHostMiddleware",
     "corsheaders.middleware.CorsMiddleware",
 ]
 
@@ -270,5 +269,3 @@ X_FRAME_OPTIONS = "DENY"
 
 # --- logging --------------------------------------------------------------------------------------------------------
 LOGGING = logging_config(level=env.str("LOG_LEVEL", default="INFO"))
-DJANGO_STRUCTLOG_CELERY_ENABLED = False
-DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False

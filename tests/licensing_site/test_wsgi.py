@@ -120,3 +120,15 @@ def test_other_paths__go_through_the_full_chain() -> None:
     _, headers, _ = ask("/livez")
     assert "content-security-policy" in headers
     assert headers["x-frame-options"] == "DENY"
+
+
+def test_agents_door__host_that_is_not_ours__is_400() -> None:
+    status, headers, body = ask("/agent/v1/validate", HTTP_HOST="evil.example", HTTP_X_REQUEST_ID="r-4")
+    assert (status, headers["x-request-id"]) == ("400 Bad Request", "r-4")
+    assert b'"code":"host_not_allowed"' in body
+
+
+def test_vendors_door__host_that_is_not_ours__is_400() -> None:
+    status, _, body = ask("/vendor/v1/customers", HTTP_HOST="evil.example")
+    assert status == "400 Bad Request"
+    assert b'"code":"host_not_allowed"' in body

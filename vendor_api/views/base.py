@@ -13,6 +13,7 @@ from django.http.response import HttpResponseBase
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import JSONRenderer
 from rest_framework.views import APIView
+from structlog.contextvars import bind_contextvars
 
 from common.errors import MethodNotAllowed, NotFound
 from common.ids import Prefix, decode_id
@@ -118,6 +119,7 @@ class VendorView(APIView):
 
     def _respond(self, request: HttpRequest, kwargs: dict[str, Any]) -> HttpResponse:
         self.caller = authenticate_caller(request)
+        bind_contextvars(tenant_id=self.tenant.public_id, api_key_id=self.caller.key.public_id)
         method = "GET" if request.method == "HEAD" else request.method or ""
         operation = self.operations.get(method)
         if operation is None:
