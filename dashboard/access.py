@@ -96,7 +96,8 @@ def workspace_page(right: Right = Right.SEE, *, methods: tuple[str, ...] = ("GET
             except NotFound as exc:
                 raise Http404 from exc
             if access is None:
-                return redirect("dashboard:start")
+                # Operators belong to no workspace: their place is the admin, which offers them one as well.
+                return redirect("admin:index" if request.user.is_staff else "dashboard:start")
             workspace = Workspace(access.tenant, access.role, request.user)
             if request.session.get(REMEMBERED) != access.tenant.slug:
                 request.session[REMEMBERED] = access.tenant.slug

@@ -144,6 +144,16 @@ def test_home__several_workspaces__is_the_one_looked_at_last(shop: Shop) -> None
     assert f"<title>Overview, {shop.tenant.name}" in client.get("/dashboard/").content.decode()
 
 
+def test_home__operator_without_a_workspace__leads_to_the_admin() -> None:
+    client = Client()
+    user = make_user()
+    user.is_staff = True
+    user.save()
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    assert client.get("/dashboard/").headers["Location"] == "/admin/"
+    assert 'href="/admin/">Operators’ admin' in client.get("/dashboard/start/").content.decode()
+
+
 def test_home__no_workspace_yet__leads_to_making_one() -> None:
     client = Client()
     client.force_login(make_user(), backend="django.contrib.auth.backends.ModelBackend")
