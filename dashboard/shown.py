@@ -11,6 +11,8 @@ from metering.domain.money import minor_units, round_money
 MINUS: Final = "\N{MINUS SIGN}"
 _SCALES: Final = ((Decimal(10) ** 12, "T"), (Decimal(10) ** 9, "G"), (Decimal(10) ** 6, "M"))
 _SYMBOLS: Final = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}
+_MUCH_MORE: Final = 10
+_NO_COMPARISON: Final = 1000
 _MINUTE: Final = timedelta(minutes=1)
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
@@ -46,14 +48,19 @@ def money(amount: Decimal, currency: str) -> str:
 
 
 def change(now: Decimal, before: Decimal, *, than: str) -> str:
-    """A change in words and sign: `+12 %, more than yesterday by this time`."""
+    """A change in words and sign: `+12 %, more than yesterday by this time`.
+
+    Above ten times the number says nothing more; beside next to nothing the comparison itself says nothing.
+    """
     if before == 0:
         return f"None {than}" if now else f"None, as {than}"
     share = ((now - before) / before * 100).quantize(Decimal(1), rounding=ROUND_HALF_UP)
     if share == 0:
         return f"As much as {than}"
-    if share > 999:
-        return f"{quantity((now / before).quantize(Decimal(1)))} times as much as {than}"
+    if now > before * _NO_COMPARISON:
+        return ""
+    if now > before * _MUCH_MORE:
+        return f"Much more than {than}"
     word = "more" if share > 0 else "less"
     sign = "+" if share > 0 else MINUS
     return f"{sign}{abs(share)} %, {word} than {than}"

@@ -20,6 +20,8 @@ from metering.models import Meter
 from metering.selectors.overages import list_overages, overage_so_far
 
 ROWS = 8
+#: What "show all" of the overage stops at; beyond it the vendors' API lists them.
+ALL_ROWS = 500
 SPARK_DAYS = 14
 
 
@@ -29,6 +31,8 @@ def overview(request: HttpRequest, workspace: Workspace) -> HttpResponse:
     meters = shown_meters(workspace)
     meter = _chosen(meters, request.GET.get("meter", ""))
     usage = usage_of(workspace, meter) if meter else None
+    opened = list_overages(workspace.tenant, status=OverageStatus.OPEN)
+    overages = opened.order_by("currency", "-amount", "-quantity", "id")
     context = {
         **snippets(),
         "at": "overview",
@@ -42,7 +46,8 @@ def overview(request: HttpRequest, workspace: Workspace) -> HttpResponse:
         "licenses": ending_next(workspace, limit=ROWS),
         "license_counts": count_licenses(workspace),
         "overage_sums": [(shown.money(sum_, code)) for code, sum_ in overage_so_far(workspace.tenant).items()],
-        "overages": list_overages(workspace.tenant, status=OverageStatus.OPEN).order_by("-amount", "-quantity")[:ROWS],
+        "overages": overages[: ALL_ROWS if request.GET.get("overage") == "all" else ROWS],
+        "overage_count": overages.count(),
         "zero": shown.money(Decimal(0), workspace.tenant.currency),
     }
     return render_page(request, workspace, "dashboard/overview.html", context)

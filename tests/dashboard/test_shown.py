@@ -68,7 +68,9 @@ def test_money__any__has_its_currency_and_minor_units(amount: str, currency: str
         ("112", "100", "+12 %, more than yesterday"),
         ("88", "100", "−12 %, less than yesterday"),
         ("100", "100", "As much as yesterday"),
-        ("5000", "100", "50 times as much as yesterday"),
+        ("1000", "100", "+900 %, more than yesterday"),
+        ("5000", "100", "Much more than yesterday"),
+        ("9556242", "1", ""),
     ],
 )
 def test_change__against_something__is_said_in_words_and_sign(now: str, before: str, text: str) -> None:
