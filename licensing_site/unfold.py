@@ -98,6 +98,9 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": "Operators, times in UTC",
     "SITE_SYMBOL": "speed",
     "SITE_URL": "/",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("permeter/mark.svg")},
+    ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,

@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from common.ids import Prefix
+from metering.domain.money import minor_units, round_money
 from metering.models import OverageRecord, Price
 from tenants.admin import columns
 from tenants.admin.base import LedgerAdmin, OperatorAdmin
@@ -61,7 +62,7 @@ class OverageRecordAdmin(LedgerAdmin):
     list_display = (
         "typeid",
         "customer",
-        "license",
+        "license_short",
         "meter",
         "period_start",
         "quantity_shown",
@@ -70,6 +71,8 @@ class OverageRecordAdmin(LedgerAdmin):
         "tenant",
     )
     list_filter = (BY_TENANT, by("status"), MadeFilter)
+    search_fields = ("customer__external_id", "customer__name")
+    license_short = columns.short_id_of("license_id", Prefix.LICENSE, "license")
     status_label = columns.status()
     whom = columns.subject
     limit_shown = columns.quantity("limit")
@@ -88,8 +91,9 @@ class OverageRecordAdmin(LedgerAdmin):
 
     @display(description="amount")
     def amount_shown(self, row: OverageRecord) -> str:
-        """With its currency."""
-        return format_html("{} {}", columns.number(row.amount), row.currency)
+        """To the minor unit, with its currency: `255.50 USD`."""
+        amount = f"{round_money(row.amount, row.currency):.{minor_units(row.currency)}f}"
+        return format_html('<span class="pm-number pm-line">{} {}</span>', amount, row.currency)
 
     def panels(self, request: HttpRequest, row: OverageRecord) -> Iterable[Panel]:
         """Its trail."""

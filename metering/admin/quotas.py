@@ -75,9 +75,10 @@ class BalanceAdmin(LedgerAdmin):
 
     with_related = ("tenant", "meter")
     related_ids = {Prefix.TENANT: "tenant_id", **SUBJECT_IDS}
-    list_display = ("typeid", "whom", "meter", "period", "period_start", "used_shown", "held_shown", "closed_at")
+    list_display = ("typeid", "whom_short", "meter", "period", "period_start", "used_shown", "held_shown", "closed_at")
     list_filter = (BY_TENANT, by("scope"), by("period"))
     whom = columns.subject
+    whom_short = columns.short_subject
     used_shown = columns.quantity("used")
     held_shown = columns.quantity("held")
     carried_shown = columns.quantity("carried")
@@ -97,9 +98,10 @@ class TopUpAdmin(LedgerAdmin):
 
     with_related = ("tenant", "quota__meter")
     related_ids = {Prefix.TENANT: "tenant_id", Prefix.QUOTA: "quota_id", **SUBJECT_IDS}
-    list_display = ("typeid", "whom", "quota", "amount_shown", "used_shown", "starts_at", "expires_at", "tenant")
+    list_display = ("typeid", "whom_short", "quota", "amount_shown", "used_shown", "starts_at", "expires_at", "tenant")
     list_filter = (BY_TENANT, by("scope"), MadeFilter)
     whom = columns.subject
+    whom_short = columns.short_subject
     amount_shown = columns.quantity("amount")
     used_shown = columns.quantity("used")
     notes = columns.json_block("metadata")

@@ -19,7 +19,7 @@ from unfold.paginator import InfinitePaginator
 from common.ids import Prefix, parse_any_id
 from tenants.admin import panels
 from tenants.admin.columns import display
-from tenants.admin.links import code
+from tenants.admin.links import code, short_code
 
 
 def uuid_in(text: str) -> tuple[str, UUID] | None:
@@ -60,7 +60,20 @@ class OperatorAdmin(ModelAdmin):
     @display(description="id")
     def typeid(self, row: Any) -> str:
         """The public id."""
-        return code(row.public_id)
+        return code(self.public_id(row))
+
+    def public_id(self, row: Any) -> str:
+        """`lic_…`, for a model that has such ids."""
+        return str(row.public_id)
+
+    @display(description="id")
+    def short_typeid(self, row: Any) -> str:
+        """The public id as lists show it."""
+        return short_code(self.public_id(row))
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Ids are short in lists; a row's own page has them in full."""
+        return ["short_typeid" if name == "typeid" else name for name in super().get_list_display(request)]
 
     def panels(self, request: HttpRequest, row: Any) -> Iterable[panels.Panel]:
         """Tables under the fields of this row."""

@@ -13,8 +13,9 @@ from django.utils.timezone import localtime
 from unfold.decorators import display as unfold_display
 
 from common.clock import real_clock
+from common.ids import encode_id
 from common.quantities import format_quantity
-from tenants.admin.links import code, id_link, subject_link
+from tenants.admin.links import SUBJECTS, code, id_link, short_code, subject_link
 
 #: One colour for one meaning, everywhere; the word itself is always there as well.
 STATUS_COLOURS = {
@@ -72,6 +73,26 @@ def id_of(field: str, prefix: str, description: str) -> Column:
         return id_link(prefix, getattr(row, field))
 
     return column
+
+
+def short_id_of(field: str, prefix: str, description: str) -> Column:
+    """As `id_of`, short: for lists."""
+
+    @display(description=description)
+    def column(_admin: Any, row: Any) -> SafeString:
+        id = getattr(row, field)
+        return id_link(prefix, id, None if id is None else short_code(encode_id(prefix, id)))
+
+    return column
+
+
+@display(description="subject")
+def short_subject(_admin: Any, row: Any) -> SafeString:
+    """As `subject`, short: for lists."""
+    prefix = SUBJECTS.get(row.scope)
+    if prefix is None:
+        return subject_link(row.scope, row.subject_id)
+    return id_link(prefix, row.subject_id, short_code(encode_id(prefix, row.subject_id)))
 
 
 @display(description="subject")

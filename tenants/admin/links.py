@@ -81,6 +81,12 @@ def subject_link(scope: str, id: UUID) -> SafeString:
     return id_link(SUBJECTS[scope], id) if scope in SUBJECTS else code(str(id))
 
 
+def short_code(public_id: str) -> SafeString:
+    """A public id as lists show it: its kind and its end, all of it in the title."""
+    prefix, _, rest = public_id.partition("_")
+    return format_html('<span class="pm-code" title="{}">{}_…{}</span>', public_id, prefix, rest[-6:])
+
+
 def code(text: object) -> SafeString:
     """Ids, hints and hashes: in letters of one width."""
     return format_html('<span class="pm-code">{}</span>', text)

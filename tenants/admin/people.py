@@ -25,7 +25,6 @@ from tenants.admin.base import LedgerAdmin, OperatorAdmin
 from tenants.admin.columns import display
 from tenants.admin.filters import BY_TENANT, MadeFilter, by
 from tenants.admin.forms import ServiceForm, ServiceFormMixin
-from tenants.admin.links import code
 from tenants.admin.operations import operator_of
 from tenants.models import Invitation, Membership, User
 from tenants.services.memberships import add_member, change_role, remove_member
@@ -71,10 +70,9 @@ class UserAdmin(BaseUserAdmin, OperatorAdmin):  # type: ignore[type-arg]
     )
     add_fieldsets = ((None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),)
 
-    @display(description="id")
-    def typeid(self, row: User) -> str:
-        """The public id."""
-        return code(encode_id(Prefix.USER, row.pk))
+    def public_id(self, row: User) -> str:
+        """`usr_…`"""
+        return encode_id(Prefix.USER, row.pk)
 
     @display(description="password")
     def password_state(self, row: User) -> str:

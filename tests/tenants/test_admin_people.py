@@ -15,7 +15,7 @@ from tests.operators import PASSWORD, Shop, make_operator, make_shop
 
 pytestmark = pytest.mark.django_db
 
-WORKSPACE = {"name": "New", "slug": "new", "mode": "live", "live": "", "timezone": "Europe/Berlin", "currency": "EUR"}
+WORKSPACE = {"name": "New", "slug": "fresh", "mode": "live", "live": "", "timezone": "Europe/Berlin", "currency": "EUR"}
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def clerk(*codenames: str) -> Client:
 
 def test_workspace__made_by_an_operator__audited(pages):
     answer = pages.post(reverse("admin:tenants_tenant_add"), WORKSPACE)
-    tenant = Tenant.objects.get(slug="new")
+    tenant = Tenant.objects.get(slug="fresh")
     assert answer.status_code == 302
     assert (tenant.name, tenant.timezone, tenant.currency, tenant.mode) == ("New", "Europe/Berlin", "EUR", "live")
     entry = AuditEntry.objects.get(tenant=tenant)
