@@ -182,6 +182,14 @@ ACCOUNT_EMAIL_VERIFICATION = env.str("ACCOUNT_EMAIL_VERIFICATION", default="mand
 ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
 ACCOUNT_UNIQUE_EMAIL = True
 ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_FORMS = {
+    "login": "licensing_site.account_forms.LoginForm",
+    "signup": "licensing_site.account_forms.SignupForm",
+    "add_email": "licensing_site.account_forms.AddEmailForm",
+    "change_password": "licensing_site.account_forms.ChangePasswordForm",
+    "reset_password": "licensing_site.account_forms.ResetPasswordForm",
+    "reset_password_from_key": "licensing_site.account_forms.ResetPasswordKeyForm",
+}
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if PRODUCTION else "http"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
