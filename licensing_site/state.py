@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from licensing_site.embedded import EmbeddedError
+from licensing_site.embedded.places import private_folder
 from licensing_site.environment import read_json
 
 
@@ -32,7 +33,7 @@ class StackState:
         """
         try:
             self.var_dir.mkdir(parents=True, exist_ok=True)
-            (self.var_dir / "log").mkdir(exist_ok=True)
+            private_folder(self.var_dir / "log")
             self._lock = os.open(self.var_dir / "stack.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise EmbeddedError(f"VAR_DIR {self.var_dir} cannot be written: {error}") from error

@@ -53,6 +53,13 @@ def system_folder(account: Account) -> Path:
     raise OSError(f"no folder for data that {account.name} can enter; tried {', '.join(map(str, SYSTEM_DIRS))}")
 
 
+def private_folder(folder: Path) -> Path:
+    """A folder that its owner alone can look into, also where it stood before with another mode."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
+
+
 def socket_folder(var_dir: Path, account: Account | None) -> Path:
     """A private, empty folder for sockets, short enough in bytes for their names; the caller removes it."""
     folder = var_dir / "run"

@@ -72,7 +72,7 @@ class EmbeddedPostgres:
         self.data = places.data_folder(var_dir, self.account)
         self.notes: list[str] = []
         log_file = var_dir / "log" / "postgres.log"
-        log_file.parent.mkdir(parents=True, exist_ok=True)
+        places.private_folder(log_file.parent)
         self.child = Child(
             "postgres",
             [self.programs / "postgres", "-D", self.data, "-k", sockets, *self._options()],

@@ -36,6 +36,11 @@ def _before_exec(number: signal.Signals, parent: int) -> Callable[[], None]:
     return prepare
 
 
+def _private(path: str, flags: int) -> int:
+    """Opens a log: it tells of addresses and people, so its owner alone may read it."""
+    return os.open(path, flags, 0o600)
+
+
 class Child:
     """One program in a session of its own, so that the terminal's Ctrl-C reaches the supervisor alone.
 
@@ -71,7 +76,8 @@ class Child:
 
     def start(self) -> None:
         """Start the program; its output goes to the end of its log file."""
-        with self.log_file.open("ab") as output:
+        with open(self.log_file, "ab", opener=_private) as output:
+            os.fchmod(output.fileno(), 0o600)
             self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,

