@@ -40,6 +40,7 @@ def test_create_workspace__with_owner__is_a_member_of_it_and_of_its_test_workspa
         ("slug", "Acme"),
         ("slug", "a" * 64),
         ("slug", "acme\n"),
+        ("slug", "start"),
         ("name", " "),
         ("timezone", "Mars/Olympus"),
         ("currency", "usd"),
