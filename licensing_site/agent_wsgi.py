@@ -10,5 +10,7 @@ import django
 django.setup(set_prefix=False)
 
 from licensing_site.agent_handler import AgentHandler
+from licensing_site.key_use_writer import start_key_use_writer
 
 application = AgentHandler()
+start_key_use_writer()

@@ -14,11 +14,13 @@ from django.core.wsgi import get_wsgi_application
 full_application = get_wsgi_application()
 
 from licensing_site.agent_handler import AgentHandler
+from licensing_site.key_use_writer import start_key_use_writer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 agent_application = AgentHandler()
+start_key_use_writer()
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

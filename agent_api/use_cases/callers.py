@@ -23,6 +23,7 @@ from common.ratelimit_headers import RateLimitState, rate_limit_fields
 from licenses.domain.rate_limits import LimitState
 from licenses.services.fallback_limits import fallback_limiter
 from licenses.services.gate import GateUnavailable, GateVerdict, check_gate
+from licenses.services.key_uses import saw_caller
 from tenants.selectors.epochs import read_epochs
 
 _ROUNDS = 4
@@ -153,6 +154,7 @@ def _plan(
 
 
 def _result(waiting: _Waiting[P], verdict: GateVerdict) -> Admission[P] | Problem:
+    saw_caller(waiting.known.access)
     fields = _fields(verdict.states)
     problem: Problem | None = None
     if isinstance(waiting.plan, Problem):

@@ -17,6 +17,7 @@ from metering.models import UsageEvent
 from tenants.models import ApiKey
 from tenants.selectors import api_keys
 from tenants.services.api_keys import revoke_api_key, update_api_key
+from tenants.services.key_use import forget_noted, write_seen
 from tests.agent_door import AgentDoor, Answer, Vendor
 from tests.factories import ACTOR
 
@@ -196,3 +197,27 @@ def test_license_key__rotated_while_known__is_unknown_at_once(
         fresh = rotate_license_key(tenant=vendor.tenant, license_id=issued.license.id, actor=ACTOR)
     answers = [door.post("/validate", {"license_key": key}) for key in (issued.license_key, fresh.license_key)]
     assert [answer.status for answer in answers] == [404, 200]
+
+
+def test_key__used__says_when_once_that_is_written_beside_the_calls(vendor: Vendor) -> None:
+    from tests.factories import issue, make_plan
+
+    forget_noted()
+    write_seen()
+    agent_key = vendor.agent(vendor.license()).key_text
+    idle = vendor.agent(vendor.license()).agent
+    license_key = issue(make_plan(vendor.product)).license_key
+    began = real_clock().now()
+
+    assert AgentDoor(agent_key).post("/validate", {}).status == 200
+    assert AgentDoor(vendor.publishable_key()).post("/validate", {"license_key": license_key}).status == 200
+    assert not AgentKey.objects.filter(last_used_at__isnull=False).exists()
+    assert write_seen() == 2
+    assert AgentDoor(agent_key).post("/validate", {}).status == 200
+    assert write_seen() == 0
+
+    [used] = AgentKey.objects.exclude(agent=idle)
+    assert used.last_used_at is not None
+    assert began <= used.last_used_at <= real_clock().now()
+    assert AgentKey.objects.get(agent=idle).last_used_at is None
+    assert ApiKey.objects.get(kind="publishable").last_used_at is not None

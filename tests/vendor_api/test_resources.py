@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tenants.services.key_use import forget_noted, write_seen
 from tests.trail import actions, last_entry
 from tests.vendor_api.door import Door
 from tests.vendor_api.shop import Shop
@@ -349,6 +350,8 @@ def test_quotas__that_apply__come_from_every_level_with_how_they_stand(shop: Sho
 
 
 def test_api_key__made_used_changed_revoked(door: Door) -> None:
+    forget_noted()
+    write_seen()
     made = door.made("/api-keys", {"name": "reader", "scopes": ["licenses:read"]})
     path = f"/api-keys/{made['id']}"
 
@@ -365,6 +368,8 @@ def test_api_key__made_used_changed_revoked(door: Door) -> None:
     assert door.call("GET", "/licenses", key=made["key"]).status == 200
     assert door.call("GET", "/agents", key=made["key"]).status == 403
     assert "key" not in door.get(path).json
+    assert write_seen() == 2
+    assert door.get(path)["last_used_at"] is not None
     assert door.patch(path, {"scopes": ["agents:read"]})["scopes"] == ["agents:read"]
     assert door.call("GET", "/agents", key=made["key"]).status == 200
     assert door.delete(path).status == 204

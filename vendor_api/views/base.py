@@ -19,8 +19,9 @@ from common.errors import MethodNotAllowed, NotFound
 from common.ids import Prefix, decode_id
 from common.pagination import paginate, parse_limit
 from common.requests import idempotency_key_from, request_id_from
-from tenants.models import Tenant
+from tenants.models import ApiKey, Tenant
 from tenants.services.idempotency import Answer, fingerprint, run_once
+from tenants.services.key_use import saw_key
 from vendor_api.authentication import Caller, authenticate_caller
 from vendor_api.operations import Operation
 from vendor_api.problems import refusal
@@ -119,6 +120,7 @@ class VendorView(APIView):
 
     def _respond(self, request: HttpRequest, kwargs: dict[str, Any]) -> HttpResponse:
         self.caller = authenticate_caller(request)
+        saw_key(ApiKey, self.caller.key.id)
         bind_contextvars(tenant_id=self.tenant.public_id, api_key_id=self.caller.key.public_id)
         method = "GET" if request.method == "HEAD" else request.method or ""
         operation = self.operations.get(method)
