@@ -5,8 +5,8 @@
     clean    remove the state of a stack that does not run
 
 From the environment come `VAR_DIR` (default `var/`), `PORT` (8000), `HOST_ADDRESS` (127.0.0.1),
-`PERMETER_WEB_PROCESSES` (2), `DATABASE_URL` and `REDIS_URL` (instead of the embedded servers) and
-`PERMETER_QUICKSTART=0` (no demo data).
+`PERMETER_WEB_PROCESSES` (2), `PERMETER_BLOCKING_THREADS` (6), `DATABASE_URL` and `REDIS_URL` (instead of the embedded
+servers) and `PERMETER_QUICKSTART=0` (no demo data).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from licensing_site.embedded import EmbeddedError
 from licensing_site.embedded.processes import end_with_parent
 from licensing_site.environment import BASE_DIR, read_json, read_var_dir
 from licensing_site.state import StackState
-from licensing_site.supervisor import StackOptions, Supervisor
+from licensing_site.supervisor import BLOCKING_THREADS, StackOptions, Supervisor
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOOK_EVERY = 0.2
@@ -112,6 +112,7 @@ def _options() -> StackOptions:
         host=os.environ.get("HOST_ADDRESS") or "127.0.0.1",
         port=_number("PORT", 8000),
         web_processes=_number("PERMETER_WEB_PROCESSES", 2),
+        blocking_threads=_number("PERMETER_BLOCKING_THREADS", BLOCKING_THREADS),
         quickstart=os.environ.get("PERMETER_QUICKSTART", "1") != "0",
     )
 

@@ -31,6 +31,10 @@ SHORT_LIFE = 5.0
 LONGEST_PAUSE = 10.0
 
 
+#: Threads of a web process. Four to eight measured best: more of them meet at the interpreter's lock.
+BLOCKING_THREADS = 6
+
+
 @dataclass(frozen=True, slots=True)
 class StackOptions:
     """How large the stack is and where it listens."""
@@ -39,7 +43,7 @@ class StackOptions:
     host: str = "127.0.0.1"
     port: int = 8000
     web_processes: int = 2
-    blocking_threads: int = 6
+    blocking_threads: int = BLOCKING_THREADS
     worker_threads: int = 2
     quickstart: bool = True
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from django.conf import settings
 
 from tests.stores import prepare_environment
+
+# A browser that a test has driven leaves a running event loop behind in this thread, which Django would mind.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
 
 stores = prepare_environment()
 
