@@ -13,15 +13,25 @@ THREE_LEVELS = ("agent", "license", "customer")
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """Ids and keys of the agents of one licence."""
+    """Ids and keys of the agents, in the order of their licences."""
 
     tenant_id: UUID
     agents: list[UUID]
     keys: list[str]
 
 
-def make_shop(*, agents: int = 1, levels: Sequence[str] = (), limit: str = "1000000000000", mode: str = "hard") -> Shop:
-    """A workspace of its own: one licence with `agents` agents and a monthly quota on each of `levels`."""
+def make_shop(
+    *,
+    agents: int = 1,
+    licenses: int = 1,
+    levels: Sequence[str] = (),
+    limit: str = "1000000000000",
+    mode: str = "hard",
+) -> Shop:
+    """A workspace of its own: `agents` shared out among `licenses` of as many customers, a quota on each of `levels`.
+
+    With one licence all agents meet on its balance and its customer's; with as many as agents none does.
+    """
     from licenses.services.agents import create_agent
     from licenses.services.catalogue import create_feature, create_product
     from licenses.services.issuing import issue_license
@@ -57,6 +67,12 @@ def make_shop(*, agents: int = 1, levels: Sequence[str] = (), limit: str = "1000
         create_quota(
             tenant=tenant, actor=actor, on={"tenant": True}, meter=METER, limit=limit, period="month", mode=mode
         )
-    license = issue_license(tenant=tenant, actor=actor, customer={"external_id": "acme"}, plan="pro").license
-    made = [create_agent(tenant=tenant, actor=actor, license=license, name=f"a{place}") for place in range(agents)]
+    issued = [
+        issue_license(tenant=tenant, actor=actor, customer={"external_id": f"c{place}"}, plan="pro").license
+        for place in range(licenses)
+    ]
+    made = [
+        create_agent(tenant=tenant, actor=actor, license=issued[place % licenses], name=f"a{place}")
+        for place in range(agents)
+    ]
     return Shop(tenant.id, [each.agent.id for each in made], [each.key_text for each in made])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
+from corsheaders.middleware import CorsMiddleware
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from licensing_site.errors import bad_request
@@ -119,3 +121,12 @@ class UnreadBodyMiddleware:
 
 
 _NO_BODY = {None, "", "0"}
+
+
+class BrowsersMiddleware(CorsMiddleware):
+    """CORS for whoever sends an `Origin`; most callers of the agents' door are no browsers and are let through."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if "HTTP_ORIGIN" in request.META:
+            return super().__call__(request)
+        return self.get_response(request)

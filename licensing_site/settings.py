@@ -107,7 +107,7 @@ AGENT_MIDDLEWARE = [
     "licensing_site.middleware.UnreadBodyMiddleware",
     "licensing_site.middleware.ApiHeadersMiddleware",
     "licensing_site.middleware.AllowedHostMiddleware",
-    "corsheaders.middleware.CorsMiddleware",
+    "licensing_site.middleware.BrowsersMiddleware",
 ]
 
 TEMPLATES = [
