@@ -43,7 +43,7 @@ def test_authorize_many__64_agents_of_several_tenants__each_counts_on_its_own(
     validate_many([validate(key) for key in keys])
     authorize_many([authorize(key, "0") for key in keys])
 
-    # The nine of any batch, and the outbox's one: a quota reaches its thresholds.
+    # Four of any batch; it is large, so balances and COPY go apart; and the outbox's: a quota reaches its thresholds.
     with django_assert_num_queries(7):
         answers = authorize_many([authorize(key) for key in keys])
 
