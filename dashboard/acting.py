@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from common.addresses import client_address
 from common.errors import Conflict, Forbidden, Invalid, RevocationPending
 from common.ids import Prefix, encode_id
 from tenants.domain.actors import Actor
@@ -26,7 +27,7 @@ def actor_of(request: HttpRequest, user: User) -> Actor:
         kind=ActorKind.USER,
         id=encode_id(Prefix.USER, user.id),
         name=user.email,
-        address=request.META.get("REMOTE_ADDR", ""),
+        address=client_address(request),
         request_id=getattr(request, "request_id", ""),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,17 @@ def celery_url(url: str) -> str:
     path, _, query = url.removeprefix("unix://").partition("?")
     database = dict(part.split("=", 1) for part in query.split("&") if "=" in part).get("db", "0")
     return f"redis+socket://{path}?virtual_host={database}"
+
+
+def networks(entries: list[str]) -> list[str]:
+    """CIDRs of a setting, without empty entries. Raises ImproperlyConfigured for what is none."""
+    found = [entry.strip() for entry in entries if entry.strip()]
+    for entry in found:
+        try:
+            ip_network(entry, strict=False)
+        except ValueError:
+            raise ImproperlyConfigured(f"{entry!r} is no network, such as 192.0.2.0/24.") from None
+    return found
 
 
 def is_command(*names: str) -> bool:

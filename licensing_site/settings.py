@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 
 from licensing_site.environment import BASE_DIR as BASE_DIR
-from licensing_site.environment import Sources, celery_url, database_settings, env, read_var_dir
+from licensing_site.environment import Sources, celery_url, database_settings, env, networks, read_var_dir
 from licensing_site.logs import logging_config
 from licensing_site.schedule import BEAT_SCHEDULE
 from licensing_site.security import CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY
@@ -235,6 +235,11 @@ CORS_ALLOW_CREDENTIALS = False
 CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "x-request-id", "accept"]
 CORS_EXPOSE_HEADERS = ["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id", "Idempotency-Replayed"]
 CORS_PREFLIGHT_MAX_AGE = 86400
+
+# --- who calls ------------------------------------------------------------------------------------------------------
+PERMETER_TRUSTED_PROXIES = networks(env.list("PERMETER_TRUSTED_PROXIES", default=[]))
+RATELIMIT_IP_META_KEY = "common.addresses.client_address"
+ACCOUNT_ADAPTER = "licensing_site.account_adapter.AccountAdapter"
 
 # --- what Permeter itself asks --------------------------------------------------------------------------------------
 PERMETER_WEB_PROCESSES = env.int("PERMETER_WEB_PROCESSES", default=2)

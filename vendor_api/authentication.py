@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest
 
+from common.addresses import client_address
 from common.clock import Clock, real_clock
 from common.crypto import KeyKind, ParsedKey, parse_key
 from common.errors import Forbidden, Unauthorized
@@ -66,7 +67,7 @@ def _actor(request: HttpRequest, key: ApiKey) -> Actor:
         kind=ActorKind.API_KEY,
         id=key.public_id,
         name=key.name,
-        address=request.META.get("REMOTE_ADDR", ""),
+        address=client_address(request),
         request_id=request_id_from(request.META.get("HTTP_X_REQUEST_ID")),
     )
 

@@ -17,6 +17,7 @@ from django.urls import URLPattern, path, reverse
 from unfold.enums import ActionVariant
 from unfold.forms import ActionForm
 
+from common.addresses import client_address
 from common.errors import Problem, RevocationPending
 from common.ids import Prefix, encode_id
 from common.problems import exception_to_problem
@@ -55,7 +56,7 @@ def operator_of(request: HttpRequest) -> Actor:
         kind=ActorKind.OPERATOR,
         id=encode_id(Prefix.USER, user.pk),
         name=user.email,
-        address=request.META.get("REMOTE_ADDR", ""),
+        address=client_address(request),
         request_id=getattr(request, "request_id", ""),
     )
 
