@@ -4,13 +4,14 @@ Facts (usage, settlements) are always counted. Asks (consume, hold) are granted 
 has room for all of their lines: `used + held + asked <= limit`. An id that is known already changes nothing.
 """
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
+from metering.domain.digests import Digest
 from metering.domain.enums import EventKind, QuotaMode
 from metering.domain.numbers import EXACT, ZERO
 from metering.domain.terms import Caller, MeterTerms, QuotaTerms
@@ -71,7 +72,7 @@ class Line:
 class KnownId:
     """What the register knows of an id."""
 
-    fingerprint: UUID
+    fingerprint: Digest
     kind: str
     occurred_at: datetime
     occurred_given: bool
@@ -102,13 +103,13 @@ class Request:
     caller: Caller
     kind: EventKind
     id: str
-    digest: UUID
-    fingerprint: UUID
+    digest: Digest
+    fingerprint: Digest
     lines: Sequence[Line]
     at: datetime
     occurred_given: bool = False
     hold_id: UUID | None = None
-    releases: Mapping[UUID, Decimal] = field(default_factory=dict)
+    releases: Mapping[UUID, Decimal] | None = None
     only_replay: bool = False
     verdict: Verdict | None = None
     refusals: tuple[Refusal, ...] = ()
@@ -123,6 +124,17 @@ class Request:
     def occurred_at(self) -> datetime:
         """The time that the register keeps: of the first line, or of the request."""
         return self.lines[0].occurred_at if self.lines else self.at
+
+    def as_known(self) -> KnownId:
+        """What the register will know of it once it is written."""
+        return KnownId(
+            fingerprint=self.fingerprint,
+            kind=self.kind,
+            occurred_at=self.occurred_at,
+            occurred_given=self.occurred_given,
+            event_ids=self.event_ids,
+            hold_id=self.hold_id,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,17 +169,22 @@ class Decision:
 
 
 def decide(
-    balances: Mapping[UUID, BalanceState], requests: Sequence[Request], known: MutableMapping[UUID, KnownId]
+    balances: Mapping[UUID, BalanceState], requests: Sequence[Request], known: Mapping[Digest, KnownId]
 ) -> Decision:
-    """Decide all requests in order; balances, requests and `known` are left as the batch leaves them.
+    """Decide all requests in order; balances and requests are left as the batch leaves them.
 
     A request that is not accepted has changed nothing. A known id is found before quotas are looked at, so that
     exhaustion never refuses a retry.
     """
     decision = Decision()
     run = _Run(balances, decision)
+    accepted: dict[Digest, Request] = {}
     for request in requests:
-        request.known = seen = known.get(request.digest)
+        seen = known.get(request.digest)
+        if seen is None and request.digest in accepted:
+            seen = accepted[request.digest].as_known()
+        # Set in any case: a batch that is done again may have found something the last time.
+        request.known = seen
         if seen is not None:
             request.verdict = _verdict_of_known(request, seen)
             continue
@@ -184,16 +201,9 @@ def decide(
             run.count()
             _apply(balances, request, decision)
         request.verdict = Verdict.DONE
-        decision.accepted.append(request)
-        known[request.digest] = KnownId(
-            fingerprint=request.fingerprint,
-            kind=request.kind,
-            occurred_at=request.occurred_at,
-            occurred_given=request.occurred_given,
-            event_ids=request.event_ids,
-            hold_id=request.hold_id,
-        )
+        accepted[request.digest] = request
     run.count()
+    decision.accepted = list(accepted.values())
     return decision
 
 
@@ -272,7 +282,7 @@ def _refusals(balances: Mapping[UUID, BalanceState], request: Request) -> tuple[
 
 
 def _apply(balances: Mapping[UUID, BalanceState], request: Request, decision: Decision) -> None:
-    for balance_id, quantity in request.releases.items():
+    for balance_id, quantity in (request.releases or {}).items():
         balance = balances[balance_id]
         balance.held = EXACT.subtract(balance.held, quantity)
         balance.changed = True

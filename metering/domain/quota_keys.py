@@ -9,7 +9,7 @@ from datetime import datetime
 from hashlib import blake2b
 from uuid import UUID
 
-from metering.domain.digests import uuid_of
+from metering.domain.digests import Digest
 
 _OWN = bytes(16)
 
@@ -33,7 +33,7 @@ def quota_key(
     for text in texts:
         data = text.encode()
         digest.update(len(data).to_bytes(4, "big") + data)
-    return uuid_of(digest.digest())
+    return UUID(bytes=digest.digest())
 
 
 def balance_id(quota_key: UUID, subject_id: UUID, period_start: datetime) -> UUID:
@@ -41,10 +41,10 @@ def balance_id(quota_key: UUID, subject_id: UUID, period_start: datetime) -> UUI
     microseconds = int(period_start.timestamp() * 1_000_000)
     digest = blake2b(digest_size=16, person=b"balance")
     digest.update(quota_key.bytes + subject_id.bytes + microseconds.to_bytes(9, "big", signed=True))
-    return uuid_of(digest.digest())
+    return UUID(bytes=digest.digest())
 
 
-def event_digest(license_id: UUID, namespace: bytes, id: str) -> UUID:
+def event_digest(license_id: UUID, namespace: bytes, id: str) -> Digest:
     """The register's key of an event id; `namespace` keeps the ledger's own ids apart from what callers choose."""
     data = id.encode()
-    return uuid_of(blake2b(license_id.bytes + namespace + b"\0" + data, digest_size=16, person=b"event id").digest())
+    return blake2b(license_id.bytes + namespace + b"\0" + data, digest_size=16, person=b"event id").hexdigest()

@@ -240,7 +240,7 @@ class Proofs:
             cursor.execute(text, self._arguments)
             while rows := cursor.fetchmany(5000):
                 for tenant_id, event_id, license_id, client_id, digest in rows:
-                    if event_digest(license_id, b"", client_id) != digest:
+                    if event_digest(license_id, b"", client_id) != digest.hex:
                         yield tenant_id, event_id, license_id, client_id
 
     def rollups(self, watermark: int) -> Iterator[RollupProof]:

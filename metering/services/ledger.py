@@ -81,7 +81,7 @@ def post(
     targets = Targets()
     for request in requests:
         for line in request.lines:
-            line.targets = targets.of(request.caller, line.meter.id, line.dimensions, line.occurred_at, request.at)
+            line.targets = targets.of(request.caller, line.meter, line.dimensions, line.occurred_at, request.at)
     work = _Work(requests, targets, companion, tuple(extra_balances), before)
     began = time.monotonic()
     give_up_at: float | None = None

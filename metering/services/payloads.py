@@ -6,14 +6,14 @@ from hashlib import blake2b
 from uuid import UUID
 
 from common.canonical import canonical_json
-from metering.domain.digests import uuid_of
+from metering.domain.digests import Digest
 from metering.domain.holds import SettledLine
 from metering.domain.numbers import plain
 
 
 def usage_fingerprint(
     meter_id: UUID, quantity: Decimal, dimensions: Mapping[str, str], hold_id: UUID | None = None
-) -> UUID:
+) -> Digest:
     """Of one usage event, without its time, which the register keeps apart."""
     return UsagePayload(meter_id, dimensions, hold_id).fingerprint(plain(quantity))
 
@@ -28,10 +28,10 @@ class UsagePayload:
         parts = [f"{len(name)}:{name}={len(value)}:{value}" for name, value in sorted(dimensions.items())]
         self._tail = "|".join([f"|{hold_id.hex if hold_id else ''}", *parts])
 
-    def fingerprint(self, quantity: str) -> UUID:
+    def fingerprint(self, quantity: str) -> Digest:
         """The fingerprint of an event with this quantity, in plain notation."""
         text = self._head + quantity + self._tail
-        return uuid_of(blake2b(text.encode(), digest_size=16, person=b"usage").digest())
+        return blake2b(text.encode(), digest_size=16, person=b"usage").hexdigest()
 
 
 def ask_fingerprint(
@@ -41,14 +41,20 @@ def ask_fingerprint(
     value: object,
     usage: Iterable[tuple[UUID, Decimal, Mapping[str, str]]],
     on_excess: str | None,
-) -> UUID:
+) -> Digest:
     """Of an `authorize` that consumes or holds; the lines' order does not matter, a hold's TTL neither."""
-    lines = sorted(str(usage_fingerprint(meter_id, quantity, dimensions)) for meter_id, quantity, dimensions in usage)
+    lines = sorted(_dashed(usage_fingerprint(*line)) for line in usage)
     body = {"mode": mode, "feature": feature, "value": value, "usage": lines, "on_excess": on_excess}
-    return uuid_of(blake2b(canonical_json(body), digest_size=16, person=b"ask").digest())
+    return blake2b(canonical_json(body), digest_size=16, person=b"ask").hexdigest()
 
 
-def settlement_fingerprint(asked: Sequence[SettledLine], *, final: bool) -> UUID:
+def settlement_fingerprint(asked: Sequence[SettledLine], *, final: bool) -> Digest:
     """Of a settlement of a hold."""
-    lines = sorted(str(usage_fingerprint(line.meter.id, line.quantity, line.dimensions)) for line in asked)
-    return uuid_of(blake2b(canonical_json({"lines": lines, "final": final}), digest_size=16, person=b"settle").digest())
+    lines = sorted(_dashed(usage_fingerprint(line.meter.id, line.quantity, line.dimensions)) for line in asked)
+    body = canonical_json({"lines": lines, "final": final})
+    return blake2b(body, digest_size=16, person=b"settle").hexdigest()
+
+
+def _dashed(digest: Digest) -> str:
+    """As UUIDs are written: fingerprints that the register holds were made of lines in this notation."""
+    return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from metering.domain.dimensions import matches
 from metering.domain.ledger import Target
-from metering.domain.terms import Caller
+from metering.domain.terms import Caller, MeterTerms
 from metering.services.balances import BalanceSpec
 
 _FIRST = datetime.min.replace(tzinfo=UTC)
@@ -35,16 +35,16 @@ class Targets:
         self.specs: dict[UUID, BalanceSpec] = {}
         self.at_of: dict[UUID, datetime] = {}
         self.current: set[UUID] = set()
-        self._stretches: dict[tuple[int, UUID], _Stretch] = {}
+        self._stretches: dict[tuple[int, int], _Stretch] = {}
 
     def of(
-        self, caller: Caller, meter_id: UUID, dimensions: Mapping[str, str], occurred_at: datetime, at: datetime
+        self, caller: Caller, meter: MeterTerms, dimensions: Mapping[str, str], occurred_at: datetime, at: datetime
     ) -> Sequence[Target]:
-        """The targets of a line of `meter_id` at `occurred_at`, recorded at `at` (both workspace time)."""
-        key = (id(caller), meter_id)
+        """The targets of a line of `meter` at `occurred_at`, recorded at `at` (both workspace time)."""
+        key = (id(caller), id(meter))
         stretch = self._stretches.get(key)
         if stretch is None or not stretch.start <= occurred_at < stretch.end:
-            stretch = self._stretches[key] = self._stretch(caller, meter_id, occurred_at, at)
+            stretch = self._stretches[key] = self._stretch(caller, meter.id, occurred_at, at)
         if not stretch.filtered:
             return stretch.targets
         return [target for target in stretch.targets if matches(target.quota.filter, dimensions)]

@@ -91,8 +91,8 @@ def request(ask: Ask, found: list[Level], places: dict[frozenset[int], tuple[Tar
         caller=CALLER,
         kind=ask.kind,
         id=str(ask.id),
-        digest=UUID(int=ask.id + 1),
-        fingerprint=UUID(int=hash((ask.quantities, ask.levels)) % 2**64),
+        digest=f"{ask.id:032x}",
+        fingerprint=f"{hash((ask.quantities, ask.levels)) % 2**64:032x}",
         lines=lines,
         at=AT,
         hold_id=UUID(int=20_000 + ask.id) if ask.kind is EventKind.HOLD else None,
@@ -113,6 +113,7 @@ def outcome(found: list[Level], batches: list[list[Ask]]):
     for batch in batches:
         requests = [request(ask, found, places) for ask in batch]
         decision = decide(balances, requests, known)
+        known |= {each.digest: each.as_known() for each in decision.accepted}
         verdicts += [(each.verdict, each.known is not None) for each in requests]
         crossings += [(each.balance_id, each.threshold) for each in decision.crossings]
         late += [(each.own, each.quantity) for each in decision.late]

@@ -1,0 +1,113 @@
+"""Large batches into the register and the events' table by COPY: what rows have in common is written once.
+
+Rows go out in portions, so that the server takes in one while the next is being written.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from uuid import UUID
+
+import msgspec
+from django.db import IntegrityError, connection
+from psycopg.errors import UniqueViolation
+
+from metering.domain.enums import EventKind
+from metering.domain.ledger import Line, Request
+from metering.domain.terms import Caller, MeterTerms
+from metering.services.array_literals import copy_text, uuids
+
+EVENT_COLUMNS = (
+    "id, tenant_id, customer_id, license_id, agent_id, agent_path, meter_id, client_id,"
+    " quantity, dimensions, occurred_at, recorded_at, kind, hold_id"
+)
+
+_COPY_EVENTS = f"COPY metering_usageevent ({EVENT_COLUMNS}) FROM STDIN"
+
+_COPY_IDS = """
+COPY metering_eventid (digest, fingerprint, occurred_at, occurred_given, event_ids, tenant_id, kind, hold_id) FROM STDIN
+"""
+
+_PORTION = 200
+_NULL = "\\N"
+
+_encode_json = msgspec.json.Encoder().encode
+
+
+def copy_ids(requests: Sequence[Request]) -> bool:
+    """Register the requests' ids; False if somebody was quicker with one of them.
+
+    Then the transaction can only be rolled back. As with `ON CONFLICT DO NOTHING`, an id that another transaction is
+    about to commit is waited for, and all go in their order, so that two batches never wait for each other.
+    """
+    try:
+        _copy(_COPY_IDS, sorted(_id_rows(requests)))
+    except IntegrityError as error:
+        if isinstance(error.__cause__, UniqueViolation):
+            return False
+        raise
+    return True
+
+
+def copy_events(lines: Sequence[tuple[Request, Line]]) -> None:
+    """Write the events of these lines."""
+    _copy(_COPY_EVENTS, _event_rows(lines))
+
+
+def _copy(statement: str, rows: Iterable[str]) -> None:
+    left = iter(rows)
+    # Django wraps the call that begins a COPY, not its end, where errors come.
+    with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
+        while portion := "".join(islice(left, _PORTION)):
+            copy.write(portion)
+
+
+def _id_rows(requests: Sequence[Request]) -> Iterator[str]:
+    """Rows that begin with their digests, so that they sort by them."""
+    tails: dict[tuple[int, EventKind, UUID | None], str] = {}
+    for request in requests:
+        tail_key = (id(request.caller), request.kind, request.hold_id)
+        tail = tails.get(tail_key)
+        if tail is None:
+            tail = tails[tail_key] = f"{request.caller.tenant_id.hex}\t{request.kind}\t{_or_null(request.hold_id)}\n"
+        yield (
+            f"{request.digest}\t{request.fingerprint}\t{request.occurred_at.isoformat()}\t"
+            f"{'t' if request.occurred_given else 'f'}\t{uuids(request.event_ids)}\t{tail}"
+        )
+
+
+def _event_rows(lines: Sequence[tuple[Request, Line]]) -> Iterator[str]:
+    # What rows have in common is found by caller and meter, by dimensions, by request.
+    heads: dict[tuple[int, int], str] = {}
+    dimensions: dict[int, str] = {}
+    tails: dict[tuple[datetime, EventKind, UUID | None], str] = {}
+    for request, line in lines:
+        head_key = (id(request.caller), id(line.meter))
+        head = heads.get(head_key)
+        if head is None:
+            head = heads[head_key] = _event_head(request.caller, line.meter)
+        shown = dimensions.get(id(line.dimensions))
+        if shown is None:
+            shown = copy_text(_encode_json(line.dimensions).decode()) if line.dimensions else "{}"
+            dimensions[id(line.dimensions)] = shown
+        tail_key = (request.at, request.kind, request.hold_id)
+        tail = tails.get(tail_key)
+        if tail is None:
+            tail = tails[tail_key] = f"{request.at.isoformat()}\t{request.kind}\t{_or_null(request.hold_id)}\n"
+        yield (
+            f"{line.event_id.hex}\t{head}\t{copy_text(request.id)}\t{line.quantity}\t{shown}\t"
+            f"{line.occurred_at.isoformat()}\t{tail}"
+        )
+
+
+def _event_head(caller: Caller, meter: MeterTerms) -> str:
+    return "\t".join(
+        [
+            *(caller.tenant_id.hex, caller.customer_id.hex, caller.license_id.hex),
+            *(_or_null(caller.agent_id), uuids(caller.agent_path), meter.id.hex),
+        ]
+    )
+
+
+def _or_null(id: UUID | None) -> str:
+    return id.hex if id else _NULL
