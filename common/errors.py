@@ -99,6 +99,16 @@ class Forbidden(CodedProblem):
         super().__init__(code, detail, **more)
 
 
+class NetworkNotAllowed(Forbidden):
+    """403: a good key, from an address that it is not for."""
+
+    code = "network_not_allowed"
+
+    def __init__(self) -> None:
+        """The address is not repeated: what a proxy says of it need not be told."""
+        super().__init__(self.code, "This key may not be used from the address that this call came from.")
+
+
 class NotFound(Problem):
     """404: there is no such thing, or it is another tenant's."""
 

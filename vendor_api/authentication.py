@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest
 
-from common.addresses import client_address
+from common.addresses import client_address, is_within
 from common.clock import Clock, real_clock
 from common.crypto import KeyKind, ParsedKey, parse_key
-from common.errors import Forbidden, Unauthorized
+from common.errors import Forbidden, NetworkNotAllowed, Unauthorized
 from common.requests import bearer_token_from, request_id_from
 from licenses.selectors.access import load_by_agent_key
 from tenants.domain.actors import Actor
@@ -39,7 +39,7 @@ def authenticate_caller(request: HttpRequest) -> Caller:
     """The caller of a request to the vendors' door.
 
     Raises Unauthorized for a key that is missing, malformed, unknown, expired or revoked; Forbidden with
-    `tenant_suspended`, or with `wrong_key_kind` for a good key of another kind.
+    `network_not_allowed` or `tenant_suspended`, or with `wrong_key_kind` for a good key of another kind.
     """
     token = bearer_token_from(request.META.get("HTTP_AUTHORIZATION"))
     parsed = parse_key(token) if token else None
@@ -50,6 +50,8 @@ def authenticate_caller(request: HttpRequest) -> Caller:
     key = authenticate(token)
     if key is None:
         raise Unauthorized
+    if key.networks and not is_within(client_address(request), key.networks):
+        raise NetworkNotAllowed
     if key.tenant.status == TenantStatus.SUSPENDED:
         raise Forbidden("tenant_suspended", "This workspace is suspended.")
     if key.kind != ApiKeyKind.SECRET:

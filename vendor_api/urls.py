@@ -42,6 +42,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("periods/close", records.ClosePeriodsView.as_view()),
     path("jobs", records.JobsView.as_view()),
     path("jobs/<str:id>", records.JobView.as_view()),
+    path("agents/<str:id>/keys/<str:key>", agent_keys.AgentKeyView.as_view()),
     path("api-keys", api_keys.ApiKeysView.as_view()),
     path("api-keys/<str:id>", api_keys.ApiKeyView.as_view()),
     path("api-keys/<str:id>/revoke", api_keys.RevokeApiKeyView.as_view()),

@@ -18,7 +18,7 @@ from agent_api.use_cases.known_callers import (
     load,
 )
 from common.epochs import EpochKey, warm_epochs_many
-from common.errors import Forbidden, Invalid, Problem, RateLimited, Unavailable
+from common.errors import Forbidden, Invalid, NetworkNotAllowed, Problem, RateLimited, Unauthorized, Unavailable
 from common.ratelimit_headers import RateLimitState, rate_limit_fields
 from licenses.domain.rate_limits import LimitState
 from licenses.services.fallback_limits import fallback_limiter
@@ -71,8 +71,8 @@ class _Waiting(Generic[P]):
 def admit_many(asks: Sequence[Ask[P]]) -> list[Admission[P] | Problem]:
     """An admission or a refusal for each call, in order; whoever is let in has a snapshot that is current.
 
-    Unauthorized for any key that is unknown or dead, Forbidden `wrong_key_kind`, NotFound `license_key_unknown`,
-    what the plan refuses, RateLimited. Raises Unavailable if Postgres is needed and away.
+    Unauthorized for any key that is unknown or dead, Forbidden `wrong_key_kind` or `network_not_allowed`, NotFound
+    `license_key_unknown`, what the plan refuses, RateLimited. Raises Unavailable if Postgres is needed and away.
     """
     began = time.monotonic()
     callers: dict[Credentials, KnownCaller | Problem] = {}
@@ -109,7 +109,7 @@ def check_caller(credentials: Credentials, *, publishable: bool = False) -> dict
     if publishable and credentials.license_key is None and is_publishable(credentials):
         # Which licence it is would have stood in the body.
         found = load(credentials)
-        if isinstance(found, Problem) and found.status == 401:
+        if isinstance(found, Unauthorized | NetworkNotAllowed):
             raise found
         return {}
     [admission] = admit_many([Ask(credentials, lambda _: None, cost=0, publishable=publishable)])
@@ -133,9 +133,9 @@ def renew(callers: Iterable[tuple[Credentials, KnownCaller]]) -> dict[int, Known
 
 def _find(ask: Ask[P]) -> KnownCaller | Problem:
     if not ask.publishable:
-        return find(Credentials(ask.credentials.token))
+        return find(ask.credentials._replace(license_key=None))
     found = find(ask.credentials)
-    if isinstance(found, Forbidden) and is_publishable(ask.credentials):
+    if isinstance(found, Forbidden) and found.code == "wrong_key_kind" and is_publishable(ask.credentials):
         return Invalid.field("license_key", "required", "A publishable key goes with a license key.")
     return found
 
@@ -150,7 +150,8 @@ def _plan(
     if isinstance(found, Problem):
         results[place] = found
     else:
-        waiting.append(_Waiting(place, ask, found, ask.plan(found)))
+        outside = found.keeps_out(ask.credentials.address)
+        waiting.append(_Waiting(place, ask, found, NetworkNotAllowed() if outside else ask.plan(found)))
 
 
 def _result(waiting: _Waiting[P], verdict: GateVerdict) -> Admission[P] | Problem:

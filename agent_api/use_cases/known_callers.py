@@ -15,10 +15,11 @@ from cachetools import LRUCache
 from django.conf import settings
 
 from agent_api.wire.shapes import features_body
+from common.addresses import is_within
 from common.clock import real_clock
 from common.crypto import KeyKind, parse_key
 from common.epochs import EpochKey
-from common.errors import Forbidden, NotFound, Problem, Unauthorized
+from common.errors import Forbidden, NetworkNotAllowed, NotFound, Problem, Unauthorized
 from common.ids import Prefix, encode_id
 from licenses.domain.entitlements import effective_features
 from licenses.domain.license_times import valid_until
@@ -36,10 +37,11 @@ CAPACITY = 20_000
 
 
 class Credentials(NamedTuple):
-    """What a caller shows: a key, and, with a publishable one, a licence key."""
+    """What a caller shows: a key, and, with a publishable one, a licence key; and the address that it calls from."""
 
     token: str | None
     license_key: str | None = None
+    address: str = ""
 
     def __repr__(self) -> str:
         return "Credentials(…)"
@@ -98,6 +100,11 @@ class KnownCaller:
             cost=cost,
             versions=access.versions,
         )
+
+    def keeps_out(self, address: str) -> bool:
+        """Whether the key is for certain networks, and this address lies in none of them."""
+        networks = self.access.key_networks
+        return bool(networks) and not is_within(address, networks)
 
     @property
     def is_expired(self) -> bool:
@@ -163,6 +170,8 @@ def _read(credentials: Credentials, token: str) -> AccessSnapshot | Problem:
     api_key = authenticate(token)
     if api_key is None:
         return Unauthorized()
+    if api_key.networks and not is_within(credentials.address, api_key.networks):
+        return NetworkNotAllowed()
     if parsed.kind is not KeyKind.PUBLISHABLE or credentials.license_key is None:
         return Forbidden("wrong_key_kind", "This key is of another kind than this call takes.")
     # The key's own epoch is read before the key, as everything else in a snapshot is.
@@ -178,6 +187,7 @@ def _read(credentials: Credentials, token: str) -> AccessSnapshot | Problem:
         access,
         key_id=api_key.id,
         key_expires_at=api_key.expires_at,
+        key_networks=tuple(api_key.networks),
         epoch_keys=(*access.epoch_keys, epoch_key),
         versions=(*access.versions, version),
     )

@@ -12,6 +12,7 @@ from agent_api.schema import AgentSchema
 from agent_api.use_cases.answering import Answer
 from agent_api.use_cases.callers import Credentials, check_caller
 from agent_api.wire.answers import encode
+from common.addresses import client_address
 from common.errors import FieldError, Invalid, MethodNotAllowed, Problem, Unauthorized
 from common.http_json import JSON, check_content_type, read_body
 from common.problems import exception_to_problem, problem_response
@@ -59,7 +60,7 @@ def credentials_of(request: HttpRequest) -> Credentials:
     token = bearer_token_from(request.META.get("HTTP_AUTHORIZATION"))
     if token is None:
         raise Unauthorized
-    return Credentials(token)
+    return Credentials(token, address=client_address(request))
 
 
 def idempotency_key_of(request: HttpRequest) -> str | None:

@@ -4,7 +4,6 @@ from django.http import HttpRequest
 
 from agent_api.use_cases.answering import Answer
 from agent_api.use_cases.authorizing import AuthorizeCommand, authorize_many
-from agent_api.use_cases.callers import Credentials
 from agent_api.use_cases.validating import ValidateCommand, validate_many
 from agent_api.views import documented
 from agent_api.views.base import AgentView, body_of, credentials_of, idempotency_key_of, one, read
@@ -24,7 +23,7 @@ class ValidateView(AgentView):
             return read_validate(body_of(request))
 
         asked = read(credentials, decode, publishable=True)
-        credentials = Credentials(credentials.token, asked.license_key)
+        credentials = credentials._replace(license_key=asked.license_key)
         return one(validate_many([ValidateCommand(credentials, asked)]))
 
 

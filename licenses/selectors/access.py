@@ -46,7 +46,8 @@ class AccessSnapshot:
     """Who calls, under which licence, with which rights and limits.
 
     `agent_path` runs from the topmost parent to the agent itself; it is empty where a licence key was shown.
-    `epoch_keys` and `versions` belong together. `clock` is the workspace's.
+    `epoch_keys` and `versions` belong together. `clock` is the workspace's. `key_networks`: from where the key may be
+    used (CIDR); none: from anywhere.
     """
 
     facts: AccessFacts
@@ -62,6 +63,7 @@ class AccessSnapshot:
     limits: tuple[GateLimit, ...]
     epoch_keys: tuple[EpochKey, ...]
     versions: tuple[int, ...]
+    key_networks: tuple[str, ...] = ()
 
     @property
     def tenant_id(self) -> UUID:
@@ -145,12 +147,13 @@ def _assemble(
     versions: tuple[int, ...],
 ) -> AccessSnapshot | None:
     key_expires_at: datetime | None = None
+    networks: list[str] = []
     if key is not None:
         # Read once more, after the epochs: it may have been revoked or given an end in between.
-        living = AgentKey.objects.filter(id=key, revoked_at__isnull=True).values_list("expires_at", flat=True)
+        living = AgentKey.objects.filter(id=key, revoked_at__isnull=True).values_list("expires_at", "networks")
         if not living:
             return None
-        [key_expires_at] = living
+        [(key_expires_at, networks)] = living
     agents = {agent.id: agent for agent in Agent.objects.for_tenant(license.tenant_id).filter(id__in=path)}
     chain = [agents[agent_id] for agent_id in reversed(path)]
     if key is not None and any(agent.status == AgentStatus.REVOKED or agent.archived_at for agent in chain):
@@ -206,6 +209,7 @@ def _assemble(
         limits=applicable_limits(facts),
         epoch_keys=epoch_keys,
         versions=versions,
+        key_networks=tuple(networks),
     )
 
 

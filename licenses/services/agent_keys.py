@@ -1,4 +1,4 @@
-"""Agents' keys: made with an agent or beside its others, and revoked.
+"""Agents' keys: made with an agent or beside its others, changed, and revoked.
 
 Keys live on real time, also in a workspace whose clock was moved: they are credentials, not terms.
 """
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
+from msgspec import UNSET, UnsetType
 
 from common.clock import real_clock
 from common.crypto import KeyKind, mint_key
@@ -80,9 +81,7 @@ def mint_agent_key(
     tenant: Tenant, agent: Agent, *, expires_at: datetime | None = None, networks: Sequence[str] = ()
 ) -> CreatedAgentKey:
     """Make and store a key inside the caller's transaction, which also audits it. Raises Invalid."""
-    end = fields.optional_instant(expires_at, "expires_at")
-    if end is not None and end <= real_clock().now():
-        raise Invalid.field("expires_at", "in_the_past", "A key expires in the future. Revoke it to end it now.")
+    end = _expiry(expires_at)
     minted = mint_key(KeyKind.AGENT, test=tenant.mode == TenantMode.TEST)
     key = AgentKey(
         tenant=tenant,
@@ -131,6 +130,44 @@ def revoke_agent_key(*, tenant: Tenant, agent_id: UUID, key_id: UUID, actor: Act
         )
         bump_epochs(tenant.id, _epoch(key))
     return key
+
+
+def update_agent_key(
+    *,
+    tenant: Tenant,
+    agent_id: UUID,
+    key_id: UUID,
+    actor: Actor,
+    networks: Sequence[str] | UnsetType = UNSET,
+    expires_at: datetime | UnsetType | None = UNSET,
+) -> AgentKey:
+    """Change from where a key may be used, or when it ends: both hold everywhere when this returns.
+
+    Raises NotFound, Invalid, Conflict `key_revoked`, RevocationPending.
+    """
+    with transaction.atomic():
+        keys = AgentKey.objects.for_tenant(tenant).filter(agent_id=agent_id).select_for_update(no_key=True)
+        key = keys.get_or_raise(key_id)
+        if key.revoked_at is not None:
+            raise Conflict("key_revoked", "The key is revoked for good. Make a new one.")
+        wanted = {
+            "networks": UNSET if networks is UNSET else fields.networks(networks),
+            "expires_at": UNSET if expires_at is UNSET else _expiry(expires_at),
+        }
+        if changes := apply_changes(key, wanted):
+            key.save(update_fields=[*changes, "updated_at"])
+            record_audit(tenant_id=tenant.id, actor=actor, action="agent_key.updated", target=key, changes=changes)
+            bump_epochs(tenant.id, _epoch(key))
+        else:
+            republish(tenant.id, _epoch(key))
+    return key
+
+
+def _expiry(value: datetime | None) -> datetime | None:
+    end = fields.optional_instant(value, "expires_at")
+    if end is not None and end <= real_clock().now():
+        raise Invalid.field("expires_at", "in_the_past", "A key expires in the future. Revoke it to end it now.")
+    return end
 
 
 def _end_living_keys(agent: Agent, end: datetime) -> list[AgentKey]:

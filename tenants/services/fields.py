@@ -200,7 +200,7 @@ def networks(value: Any, field: str = "networks") -> list[str]:
     found = []
     for place, entry in items(value, field, most=MAX_NETWORKS):
         try:
-            network = str(ip_network(entry, strict=False)) if isinstance(entry, str) else None
+            network = str(ip_network(entry, strict=False)) if isinstance(entry, str) and "%" not in entry else None
         except ValueError:
             network = None
         if network is None:

@@ -11,7 +11,14 @@ from common.clock import real_clock
 from common.ids import Prefix
 from licenses.domain.enums import AgentKind, AgentStatus, DisplayedAgentStatus, KeyStatus
 from vendor_api.serializers.base import Beside, Body, Shape
-from vendor_api.serializers.common import MetadataField, RateLimitBody, RateLimitShape, ResourceShape, capped_list
+from vendor_api.serializers.common import (
+    MetadataField,
+    RateLimitBody,
+    RateLimitShape,
+    ResourceShape,
+    capped_list,
+    networks_field,
+)
 from vendor_api.serializers.fields import ChoiceField, IdField, ReferenceField, TextField, TimeField, WholeNumberField
 
 LONGEST_OVERLAP = 366 * 24 * 3600
@@ -73,6 +80,14 @@ class AgentKeyBody(Body):
 
     overlap = WholeNumberField(required=False, allow_null=True, max_value=LONGEST_OVERLAP)
     expires_at = TimeField(required=False, allow_null=True)
+    networks = networks_field()
+
+
+class AgentKeyChangesBody(Body):
+    """What can be changed of a key: when it ends, and from where it may be used."""
+
+    expires_at = TimeField(required=False, allow_null=True)
+    networks = networks_field()
 
 
 class CreatedAgentKeyShape(Shape):
@@ -90,6 +105,7 @@ class AgentKeyShape(ResourceShape):
     agent = IdField(Prefix.AGENT, source="agent_id")
     hint = serializers.CharField(help_text="The beginning and end of the key.")
     status = serializers.ChoiceField(choices=[each.value for each in KeyStatus])
+    networks = serializers.ListField(child=serializers.CharField())
     expires_at = TimeField(allow_null=True)
     revoked_at = TimeField(allow_null=True)
     last_used_at = TimeField(allow_null=True)

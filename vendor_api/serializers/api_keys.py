@@ -11,7 +11,7 @@ from licenses.domain.enums import KeyStatus
 from tenants.domain.enums import ApiKeyKind
 from vendor_api.serializers.agents import key_status
 from vendor_api.serializers.base import Beside, Body
-from vendor_api.serializers.common import ResourceShape, text_list
+from vendor_api.serializers.common import ResourceShape, networks_field, text_list
 from vendor_api.serializers.fields import ChoiceField, IdField, TextField, TimeField
 
 
@@ -21,6 +21,7 @@ class ApiKeyBody(Body):
     name = TextField(max_length=200)
     kind = ChoiceField(choices=[each.value for each in ApiKeyKind], required=False, help_text="Secret unless said.")
     scopes = text_list(max_length=64, at_most=100, help_text="`*` is everything. A key can only hand on what it has.")
+    networks = networks_field()
     expires_at = TimeField(required=False, allow_null=True)
 
 
@@ -33,6 +34,7 @@ class ApiKeyShape(ResourceShape):
     scopes = serializers.ListField(child=serializers.CharField())
     hint = serializers.CharField(help_text="The beginning and end of the key.")
     status = serializers.ChoiceField(choices=[each.value for each in KeyStatus])
+    networks = serializers.ListField(child=serializers.CharField())
     expires_at = TimeField(allow_null=True)
     revoked_at = TimeField(allow_null=True)
     last_used_at = TimeField(allow_null=True)

@@ -12,6 +12,7 @@ from rest_framework import serializers
 from common.canonical import canonical_json
 from common.text import TextError, check_text
 from licenses.domain.enums import LimitLevel
+from tenants.services.fields import MAX_NETWORKS
 from vendor_api.serializers.base import Body, Shape
 from vendor_api.serializers.fields import ChoiceField, TextField, TimeField, WholeNumberField
 
@@ -122,6 +123,15 @@ def text_list(*, max_length: int, at_most: int, **options: Any) -> serializers.L
     """A list of texts; it may be left out."""
     options.setdefault("required", False)
     return serializers.ListField(child=TextField(max_length=max_length), max_length=at_most, **options)
+
+
+def networks_field() -> serializers.ListField:
+    """From where a key may be used."""
+    return text_list(
+        max_length=64,
+        at_most=MAX_NETWORKS,
+        help_text="From where it may be used: networks such as `192.0.2.0/24` or `2001:db8::/32`; none: from anywhere.",
+    )
 
 
 class ReasonBody(Body):
