@@ -119,13 +119,14 @@ class AgentSchema(AutoSchema):
         if operation.answers:
             done["examples"] = _examples(operation.answers)
         answers: dict[str, Any] = {
-            "200": {
+            str(status): {
                 "description": (operation.answer.__doc__ or "").strip().partition("\n")[0],
                 "headers": {
                     name: {"description": text, "schema": {"type": "string"}} for name, text in _RATE_FIELDS.items()
                 },
                 "content": {"application/json": done},
             }
+            for status in operation.statuses
         }
         for status in sorted(_EVERYWHERE | operation.refusals):
             content: dict[str, Any] = {"schema": self._problem()}

@@ -11,7 +11,8 @@ B = TypeVar("B", bound=Struct)
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[B]):
-    """A 200: its body, and the rate-limit fields that go with it."""
+    """What was asked for: its body, the rate-limit fields that go with it, and 201 where something was made."""
 
     body: B
     fields: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200

@@ -44,7 +44,7 @@ class AgentView(APIView):
             if problem is None:
                 raise
             return problem_response(problem, getattr(request, "request_id", ""))
-        return HttpResponse(encode(answer.body), content_type=JSON, headers=dict(answer.fields))
+        return HttpResponse(encode(answer.body), content_type=JSON, status=answer.status, headers=dict(answer.fields))
 
     def _handler(self, request: HttpRequest) -> Callable[..., Answer[Any]]:
         name = str(request.method).lower()
