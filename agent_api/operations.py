@@ -46,3 +46,5 @@ class Operation:
     answers: tuple[Example, ...] = ()
     refusals: frozenset[int] = frozenset()
     problems: Mapping[int, tuple[Example, ...]] = field(default_factory=dict)
+    #: What it answers with when it is done: 201 where something is made.
+    statuses: tuple[int, ...] = (200,)
