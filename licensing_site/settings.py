@@ -229,7 +229,7 @@ SPECTACULAR_SETTINGS = {
     "ENABLE_DJANGO_DEPLOY_CHECK": False,
 }
 # Published software calls the agents' door from browsers, with a key in a header and never with cookies.
-CORS_URLS_REGEX = r"^/agent/v1/"
+CORS_URLS_REGEX = r"^/(agent/v1|t)/"
 CORS_ALLOW_ALL_ORIGINS = True
 CORS_ALLOW_CREDENTIALS = False
 CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "x-request-id", "accept"]
@@ -247,6 +247,10 @@ PERMETER_ACCEPTANCE_WINDOW = timedelta(days=env.int("PERMETER_ACCEPTANCE_WINDOW_
 PERMETER_FUTURE_TOLERANCE = timedelta(seconds=env.int("PERMETER_FUTURE_TOLERANCE_SECONDS", default=300))
 PERMETER_CLOSE_GRACE = timedelta(seconds=env.int("PERMETER_CLOSE_GRACE_SECONDS", default=3600))
 PERMETER_SNAPSHOT_MAX_AGE = timedelta(seconds=env.int("PERMETER_SNAPSHOT_MAX_AGE_SECONDS", default=60))
+PERMETER_SIGNING_KEY_LIFE = timedelta(days=env.int("PERMETER_SIGNING_KEY_DAYS", default=90))
+PERMETER_SIGNING_ALGORITHM = env.str("PERMETER_SIGNING_ALGORITHM", default="EdDSA")
+if PERMETER_SIGNING_ALGORITHM not in {"EdDSA", "Ed25519"}:
+    raise ImproperlyConfigured("PERMETER_SIGNING_ALGORITHM is EdDSA or Ed25519, which name the same.")
 
 # --- pages and files ------------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en-gb"

@@ -11,7 +11,9 @@ from redis.exceptions import RedisError
 from common.clock import real_clock
 from common.epochs import EpochKey, EpochsUnpublished, publish_epochs
 from common.errors import RevocationPending
+from common.status_versions import replace_status_versions
 from common.valkey import current_run_id, valkey
+from tenants.domain.enums import EpochKind
 from tenants.models import Epoch
 from tenants.selectors.epochs import read_epochs
 
@@ -82,8 +84,20 @@ def _note_told(at: datetime) -> None:
         raise EpochsUnpublished(str(error)) from error
 
 
-def _publish(pairs: Iterable[tuple[UUID, EpochKey, int]]) -> None:
+def publish_statuses(tenant_id: UUID) -> None:
+    """Make the tenant's cached status lists old once this is committed: for what changes no snapshot, only tokens.
+
+    Raises RevocationPending from the outermost commit while Valkey cannot be told.
+    """
+    transaction.on_commit(partial(_publish, [], [tenant_id]))
+
+
+def _publish(pairs: Iterable[tuple[UUID, EpochKey, int]], tenant_ids: Iterable[UUID] = ()) -> None:
+    pairs = list(pairs)
+    # A key's end changes nothing for the tokens that were issued to its agent.
+    concerned = {tenant_id for tenant_id, key, _ in pairs if key.kind != EpochKind.KEY}
     try:
         publish_epochs(pairs)
+        replace_status_versions({*concerned, *tenant_ids})
     except EpochsUnpublished as error:
         raise RevocationPending from error
