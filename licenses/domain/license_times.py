@@ -1,12 +1,19 @@
 """Arithmetic of licence terms: where they end, and when a decision changes by the clock alone."""
 
 import calendar
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
 
 from licenses.domain.enums import DisplayedStatus, LicenseStatus
 from licenses.domain.facts import AccessFacts, ActivationFacts, LicenseFacts
+
+#: So many days before a licence expires its vendor is told, unless the plan says otherwise.
+DEFAULT_NOTICES: Final = (30, 7, 1)
+
+#: The finest step of times here and in PostgreSQL.
+_INSTANT: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,39 @@ def term_end_after(start: datetime, term: Term, after: datetime, *, zone: tzinfo
     while (end := add_term(start, term, times=times, zone=zone)) <= after:
         times += max(1, (after - end) // longest)
     return end
+
+
+def renewed_until(starts_at: datetime, expires_at: datetime, term: Term, *, zone: tzinfo = UTC) -> datetime:
+    """When a licence ends that is renewed by one term from its expiry.
+
+    An expiry that is the end of whole terms from the start goes on in their rhythm, so that a licence of a month that
+    began on 31 January ends on 28 February and then on 31 March. Any other expiry (one that was given, or another
+    plan's) is where the term is added to. Raises ValueError beyond the year 9999.
+    """
+    if starts_at < expires_at and term_end_after(starts_at, term, expires_at - _INSTANT, zone=zone) == expires_at:
+        return term_end_after(starts_at, term, expires_at, zone=zone)
+    return add_term(expires_at, term, zone=zone)
+
+
+def shortest_days(term: Term) -> int:
+    """So many days a term has at least, wherever on the calendar it lies."""
+    return 365 * term.years + 28 * term.months + term.days
+
+
+def notices_for(term: Term | None, days: Iterable[int]) -> list[int]:
+    """Of the days before an expiry on which notice is wanted, those that make sense for the term, soonest expiry first.
+
+    A notice that comes as long before the end as the term lasts would be given when the licence begins. Without a term
+    an expiry was set by hand, and all are given.
+    """
+    return sorted({each for each in days if term is None or each < shortest_days(term)})
+
+
+def notice_due(days: Iterable[int], expires_at: datetime, at: datetime) -> int | None:
+    """The notice that is due at `at`: the fewest of `days` before the expiry that have come; None before and after."""
+    if at >= expires_at:
+        return None
+    return min((each for each in days if expires_at - at <= timedelta(days=each)), default=None)
 
 
 def displayed_status(facts: LicenseFacts, at: datetime) -> DisplayedStatus:

@@ -4,6 +4,7 @@ from licenses.models.agents import Activation, Agent, AgentKey
 from licenses.models.catalogue import Feature, Plan, PlanGrant, Product
 from licenses.models.license import License, LicenseGrant, LicensePlan
 from licenses.models.signing import IssuedToken, SigningKey
+from licenses.models.transfer import LicenseTransfer
 
 __all__ = [
     "Activation",
@@ -14,6 +15,7 @@ __all__ = [
     "License",
     "LicenseGrant",
     "LicensePlan",
+    "LicenseTransfer",
     "Plan",
     "PlanGrant",
     "Product",

@@ -8,7 +8,13 @@ from django.db import models
 
 from common.ids import Prefix
 from licenses.domain.enums import FeatureKind, LapsePolicy
+from licenses.domain.license_times import DEFAULT_NOTICES
 from tenants.models import TenantOwned, TenantQuerySet, enum_choices
+
+
+def default_notices() -> list[int]:
+    """How many days before a licence expires its vendor is told, unless the plan says otherwise."""
+    return list(DEFAULT_NOTICES)
 
 
 class Product(TenantOwned):
@@ -63,6 +69,9 @@ class Plan(TenantOwned):
     term = models.JSONField(null=True, blank=True, help_text='{"years"|"months"|"days": n}; none is perpetual.')
     trial = models.BooleanField(default=False)
     grace_days = models.PositiveIntegerField(default=0)
+    expiry_notices = ArrayField(
+        models.PositiveSmallIntegerField(), default=default_notices, blank=True, help_text="Days before the expiry."
+    )
     activation_limit = models.PositiveIntegerField(null=True, blank=True)
     activation_required = models.BooleanField(default=False)
     activation_lease = models.PositiveIntegerField(null=True, blank=True, help_text="Seconds; none is permanent.")

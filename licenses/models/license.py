@@ -23,6 +23,9 @@ class License(TenantOwned):
     starts_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True, blank=True)
     expired_noted_at = models.DateTimeField(null=True, blank=True, help_text="When the expiry was made known.")
+    expiring_noted_days = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="The last notice of this expiry that was given: so many days before it."
+    )
     suspended_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     key_digest = models.BinaryField(max_length=32, null=True, editable=False)

@@ -12,12 +12,14 @@ from msgspec import UNSET, UnsetType
 from common.crypto import mint_license_key
 from common.epochs import EpochKey
 from common.errors import Conflict, Invalid
-from licenses.domain.enums import LicenseKind, LicenseStatus, PlanRole
+from licenses.domain.enums import LicenseKind, PlanRole
+from licenses.domain.license_changes import LicenseChange
 from licenses.domain.license_times import Term, add_term
 from licenses.models import License, LicensePlan, Plan
 from licenses.selectors.licenses import CarriedPlans, carried_plans
 from licenses.selectors.lookup import resolve_customer, resolve_plan
 from licenses.services.grants import read_license_grants, replace_license_grants
+from licenses.services.license_rules import refuse_if_forbidden
 from licenses.services.plans import LIMIT_LEVELS
 from tenants.domain.actors import Actor
 from tenants.domain.enums import CustomerStatus, EpochKind
@@ -71,7 +73,7 @@ def issue_license(
     with transaction.atomic():
         # The plan may bring a quota that counts all of the customer's usage: no event in flight may miss it.
         lock_configuration(tenant.id)
-        holder = _holder(tenant, actor, customer)
+        holder = find_holder(tenant, actor, customer)
         plans = _plans(tenant, plan, add_ons)
         begin, end = _lifetime(tenant, plans.base, starts_at, expires_at)
         license = License(
@@ -135,6 +137,7 @@ def update_license(
     rate_limits: Sequence[Mapping[str, Any]] | UnsetType = UNSET,
     metadata: Mapping[str, Any] | UnsetType | None = UNSET,
     customer: CustomerReference | UnsetType = UNSET,
+    reason: str = "",
 ) -> License:
     """Change what is given; lists replace lists, an expiry of None is perpetual.
 
@@ -149,6 +152,7 @@ def update_license(
         "rate_limits": UNSET if rate_limits is UNSET else fields.rate_limits(rate_limits, levels=LIMIT_LEVELS),
         "metadata": UNSET if metadata is UNSET else fields.metadata(metadata),
     }
+    reason = fields.reason(reason)
     with transaction.atomic():
         if plan is not UNSET or add_ons is not UNSET:
             lock_configuration(tenant.id)
@@ -159,7 +163,8 @@ def update_license(
             fields.immutable(_named_customer_id(tenant, customer), license.customer_id, "customer")
         changes = apply_changes(license, wanted)
         if "expires_at" in changes:
-            license.expired_noted_at = None  # the new expiry is to be made known in its turn
+            # The new expiry is to be made known in its turn.
+            license.expired_noted_at = license.expiring_noted_days = None
         if changes.keys() & {"starts_at", "expires_at"}:
             _check_order(license.starts_at, license.expires_at)
         changes |= _change_plans(license, plan, add_ons)
@@ -167,7 +172,14 @@ def update_license(
             changes |= _change_grants(license, grants)
         if changes:
             license.save()
-            record_audit(tenant_id=tenant.id, actor=actor, action="license.updated", target=license, changes=changes)
+            record_audit(
+                tenant_id=tenant.id,
+                actor=actor,
+                action="license.updated",
+                target=license,
+                changes=changes,
+                reason=reason,
+            )
             bump_epochs(tenant.id, EpochKey(EpochKind.LICENSE, license.id))
         else:
             republish(tenant.id, EpochKey(EpochKind.LICENSE, license.id))
@@ -182,8 +194,7 @@ def rotate_license_key(*, tenant: Tenant, license_id: UUID, actor: Actor, reason
     reason = fields.reason(reason)
     with transaction.atomic():
         license = _locked(tenant, license_id)
-        if license.status == LicenseStatus.REVOKED:
-            raise Conflict("license_revoked", "The license is revoked for good; it gets no new key.")
+        refuse_if_forbidden(license, LicenseChange.ROTATE_KEY)
         if license.kind == LicenseKind.SIGNED:
             raise Conflict("license_only_signed", "The license is of kind signed and carries no key. Change its kind.")
         before = license.key_hint
@@ -205,7 +216,8 @@ def _locked(tenant: Tenant, license_id: UUID) -> License:
     return License.objects.for_tenant(tenant).select_for_update(no_key=True).get_or_raise(license_id)
 
 
-def _holder(tenant: Tenant, actor: Actor, customer: CustomerReference) -> Customer:
+def find_holder(tenant: Tenant, actor: Actor, customer: CustomerReference) -> Customer:
+    """The customer whom a body names, made if need be. Raises Invalid, Conflict `customer_archived`."""
     if isinstance(customer, Mapping):
         fields.only_keys(customer, "customer", {"external_id", "name", "email"})
         external_id = fields.external_id(customer.get("external_id"), "customer.external_id")

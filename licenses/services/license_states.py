@@ -6,9 +6,10 @@ from uuid import UUID
 from django.db import transaction
 
 from common.epochs import EpochKey
-from common.errors import Conflict
 from licenses.domain.enums import LicenseStatus
+from licenses.domain.license_changes import LicenseChange
 from licenses.models import License
+from licenses.services.license_rules import refuse_if_forbidden
 from tenants.domain.actors import Actor
 from tenants.domain.enums import EpochKind
 from tenants.models import Tenant
@@ -28,7 +29,7 @@ def suspend_license(*, tenant: Tenant, license_id: UUID, actor: Actor, reason: s
     """
     with transaction.atomic():
         license = _locked(tenant, license_id)
-        _refuse_if_revoked(license, "suspended")
+        refuse_if_forbidden(license, LicenseChange.SUSPEND)
         now = clock_of(tenant).now()
         return _move(license, actor, "license.suspended", reason, status=LicenseStatus.SUSPENDED, suspended_at=now)
 
@@ -40,7 +41,7 @@ def reinstate_license(*, tenant: Tenant, license_id: UUID, actor: Actor, reason:
     """
     with transaction.atomic():
         license = _locked(tenant, license_id)
-        _refuse_if_revoked(license, "reinstated")
+        refuse_if_forbidden(license, LicenseChange.REINSTATE)
         return _move(license, actor, "license.reinstated", reason, status=LicenseStatus.ACTIVE, suspended_at=None)
 
 
@@ -80,12 +81,6 @@ def _revoke(license: License, actor: Actor, reason: str) -> License:
 def _locked(tenant: Tenant, license_id: UUID) -> License:
     licenses = License.objects.for_tenant(tenant).select_related("customer", "tenant")
     return licenses.select_for_update(of=("self",), no_key=True).get_or_raise(license_id)
-
-
-def _refuse_if_revoked(license: License, wanted: str) -> None:
-    if license.status == LicenseStatus.REVOKED:
-        detail = f"The license is revoked for good; only an active or suspended one can be {wanted}."
-        raise Conflict("license_revoked", detail, extra={"status": license.status})
 
 
 def _move(license: License, actor: Actor, action: str, reason: str, *, status: LicenseStatus, **times: Any) -> License:

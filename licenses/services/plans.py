@@ -12,6 +12,7 @@ from common.clock import real_clock
 from common.epochs import EpochKey
 from common.errors import Conflict, Invalid
 from licenses.domain.enums import LapsePolicy, LimitLevel
+from licenses.domain.license_times import DEFAULT_NOTICES
 from licenses.models import Plan, PlanGrant, Product
 from licenses.selectors.lookup import resolve_product
 from licenses.services.grants import read_plan_grants, replace_plan_grants
@@ -25,6 +26,8 @@ from tenants.services.epochs import bump_epochs, republish
 
 MAX_GRACE_DAYS = 3650
 MAX_TERM = {"years": 100, "months": 1200, "days": 36_525}
+MAX_NOTICES = 10
+MAX_NOTICE_DAYS = 365
 #: Where a plan or a licence can set rate limits; customers and workspaces have their own.
 LIMIT_LEVELS = (LimitLevel.AGENT.value, LimitLevel.LICENSE.value)
 
@@ -41,6 +44,7 @@ def create_plan(
     term: Mapping[str, int] | None = None,
     trial: bool = False,
     grace_days: int = 0,
+    expiry_notices: Sequence[int] = DEFAULT_NOTICES,
     activation_limit: int | None = None,
     activation_required: bool = False,
     activation_lease: int | None = None,
@@ -54,7 +58,8 @@ def create_plan(
 ) -> Plan:
     """Make a plan with its grants `[{"feature": code or id, "value"}]`. Raises Invalid, Conflict `code_taken`.
 
-    `term` is `{"years" | "months" | "days": n}`, None is perpetual; lease and token life are in seconds.
+    `term` is `{"years" | "months" | "days": n}`, None is perpetual; lease and token life are in seconds; of expiries
+    notice is given `expiry_notices` days before.
     """
     values = _checked(
         code=code,
@@ -62,6 +67,7 @@ def create_plan(
         term=term,
         trial=trial,
         grace_days=grace_days,
+        expiry_notices=expiry_notices,
         activation_limit=activation_limit,
         activation_required=activation_required,
         activation_lease=activation_lease,
@@ -96,6 +102,7 @@ def update_plan(
     term: Mapping[str, int] | UnsetType | None = UNSET,
     trial: bool | UnsetType = UNSET,
     grace_days: int | UnsetType = UNSET,
+    expiry_notices: Sequence[int] | UnsetType = UNSET,
     activation_limit: int | UnsetType | None = UNSET,
     activation_required: bool | UnsetType = UNSET,
     activation_lease: int | UnsetType | None = UNSET,
@@ -108,8 +115,9 @@ def update_plan(
 ) -> Plan:
     """Change what is given; `grants` replaces the whole list. Licences that carry the plan feel it at once.
 
-    Their expiries stay: a term counts where a licence is issued. The product may be sent again but never changes
-    (Invalid `immutable`). Raises NotFound, Invalid, Conflict `code_taken` or `plan_archived`, RevocationPending.
+    Their expiries stay: a term counts where a licence is issued or renewed. The product may be sent again but never
+    changes (Invalid `immutable`). Raises NotFound, Invalid, Conflict `code_taken` or `plan_archived`,
+    RevocationPending.
     """
     wanted = _checked(
         code=code,
@@ -117,6 +125,7 @@ def update_plan(
         term=term,
         trial=trial,
         grace_days=grace_days,
+        expiry_notices=expiry_notices,
         activation_limit=activation_limit,
         activation_required=activation_required,
         activation_lease=activation_lease,
@@ -188,6 +197,13 @@ def _term(value: Any, field: str) -> dict[str, int] | None:
     return term
 
 
+def _notices(value: Any, field: str) -> list[int]:
+    """Different numbers of days, the longest first; none at all for no notice."""
+    entries = fields.items(value, field, most=MAX_NOTICES)
+    days = {fields.integer(each, place, least=1, most=MAX_NOTICE_DAYS) for place, each in entries}
+    return sorted(days, reverse=True)
+
+
 def _no_activation(value: Any, field: str) -> bool:
     """Licences of a plan that demands activation would hold for nobody as long as nothing can be activated."""
     if fields.boolean(value, field):
@@ -201,6 +217,7 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "term": _term,
     "trial": fields.boolean,
     "grace_days": partial(fields.integer, most=MAX_GRACE_DAYS),
+    "expiry_notices": _notices,
     "activation_limit": fields.optional_integer,
     "activation_required": _no_activation,
     "activation_lease": partial(fields.optional_integer, least=1),

@@ -66,10 +66,15 @@ asked AS (
 _EXCESS = """
 WITH {billed}
 SELECT mine.id, mine.tenant_id, mine.quota_id, mine.quota_key, mine.scope, mine.subject_id, mine.meter_id,
-       license.customer_id, mine.period_start, mine.period_end, mine.used,
+       coalesce(holder.giver_id, license.customer_id), mine.period_start, mine.period_end, mine.used,
        mine.quota_limit + mine.carried + burnt.quantity, mine.price_id
 FROM billed AS mine
 JOIN licenses_license AS license ON license.tenant_id = mine.tenant_id AND license.id = mine.subject_id
+LEFT JOIN LATERAL (
+    SELECT later.giver_id FROM licenses_licensetransfer AS later
+    WHERE later.tenant_id = mine.tenant_id AND later.license_id = mine.subject_id AND later.at >= mine.period_end
+    ORDER BY later.at, later.id LIMIT 1
+) AS holder ON true
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(burn.quantity), 0) AS quantity FROM metering_topupburn AS burn
     WHERE burn.tenant_id = mine.tenant_id AND burn.balance_id = mine.id
@@ -97,7 +102,7 @@ class Excess:
     """A billed balance that is above its allowance, and the price in force at the period's start.
 
     `allowance` is what is free of overage: the limits of base plan and add-ons, what was carried over, and what
-    top-ups have taken. `customer_id` is who holds the licence now.
+    top-ups have taken. `customer_id` is who held the licence when the period ended, or holds it now.
     """
 
     balance_id: UUID

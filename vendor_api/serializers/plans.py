@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from common.ids import Prefix
+from licenses.services.plans import MAX_NOTICE_DAYS, MAX_NOTICES
 from metering.domain.enums import PriceModel
 from vendor_api.serializers.base import Body, Shape
 from vendor_api.serializers.common import (
@@ -148,7 +149,14 @@ class PlanBody(Body):
     name = TextField(max_length=200)
     product = ReferenceField(help_text="Its id or code.")
     term = TermBody(required=False, allow_null=True)
+    trial = SwitchField(required=False, help_text="Whether its licenses are shown as trials.")
     grace_days = WholeNumberField(required=False, max_value=36600)
+    expiry_notices = serializers.ListField(
+        child=WholeNumberField(min_value=1, max_value=MAX_NOTICE_DAYS),
+        max_length=MAX_NOTICES,
+        required=False,
+        help_text="So many days before a license expires, `license.expiring` is sent.",
+    )
     activation_limit = WholeNumberField(required=False, allow_null=True)
     activation_required = SwitchField(required=False)
     agent_limit = WholeNumberField(required=False, allow_null=True)
@@ -168,7 +176,9 @@ class PlanShape(ResourceShape):
     name = serializers.CharField()
     product = serializers.CharField(source="product.code")
     term = TermShape(allow_null=True)
+    trial = serializers.BooleanField()
     grace_days = serializers.IntegerField()
+    expiry_notices = serializers.ListField(child=serializers.IntegerField())
     activation_limit = serializers.IntegerField(allow_null=True)
     activation_required = serializers.BooleanField()
     agent_limit = serializers.IntegerField(allow_null=True)

@@ -1,0 +1,54 @@
+"""Licences that are renewed, or change hands."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.http import HttpResponse
+
+from licenses.selectors.lookup import get_license
+from licenses.services.renewing import renew_license
+from metering.services.license_transfers import transfer_license_with_terms
+from vendor_api.serializers.license_terms import RENEW_EXAMPLE, TRANSFER_EXAMPLE, RenewBody, TransferBody
+from vendor_api.views.licenses import LICENSES, LicenseRoute
+
+
+class RenewLicenseView(LicenseRoute):
+    """/licenses/{id}/renew"""
+
+    operations: ClassVar = {
+        "POST": LICENSES.act(
+            "renew",
+            RenewBody,
+            example=RENEW_EXAMPLE,
+            description=(
+                "Adds the plan's term to the expiry, or counts it from now, or takes `expires_at`. Each call renews "
+                "once more, so send an Idempotency-Key. `license_perpetual` and `plan_perpetual`: there is nothing to "
+                "add. A license that ended longer ago than a term is still expired: the answer's `status` says so."
+            ),
+        )
+    }
+
+    def post(self, id: str) -> HttpResponse:
+        license = get_license(self.tenant, id)
+        return self.show_license(renew_license(**self.who(), license_id=license.id, **self.body))
+
+
+class TransferLicenseView(LicenseRoute):
+    """/licenses/{id}/transfer"""
+
+    operations: ClassVar = {
+        "POST": LICENSES.act(
+            "transfer",
+            TransferBody,
+            example=TRANSFER_EXAMPLE,
+            description=(
+                "With its agents and keys. What was used before stays in the reports and quotas of the customer who "
+                "had it; whoever holds it when a period ends pays for that period."
+            ),
+        )
+    }
+
+    def post(self, id: str) -> HttpResponse:
+        license = get_license(self.tenant, id)
+        return self.show_license(transfer_license_with_terms(**self.who(), license_id=license.id, **self.body))
