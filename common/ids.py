@@ -6,6 +6,7 @@ A TypeID is a prefix, an underscore and the 128 bits of a UUID as 26 characters 
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -13,7 +14,6 @@ from uuid_utils.compat import uuid7
 
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = [first + second for first in ALPHABET for second in ALPHABET]  # two symbols at a time
-_PAIR_SHIFTS: Final = range(120, -1, -10)
 _VALUES: Final = {symbol: value for value, symbol in enumerate(ALPHABET)}
 _SUFFIX: Final = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}")
 _ANY_ID: Final = re.compile(r"([a-z]{3})_([0-7][0-9a-hjkmnp-tv-z]{25})")
@@ -61,8 +61,12 @@ def new_id() -> UUID:
 def encode_id(prefix: str, value: UUID, /) -> str:
     """The public form of an id, such as `lic_01h455vb4pex5vsknk084sn02q`."""
     number = value.int
-    pairs = [_PAIRS[(number >> shift) & 1023] for shift in _PAIR_SHIFTS]
-    return f"{prefix}_{''.join(pairs)}"
+    # Written out: an answer to a batch shows a thousand ids, and a loop would cost twice as much.
+    return (
+        f"{prefix}_{_first_symbols(number >> 80)}{_PAIRS[number >> 70 & 1023]}{_PAIRS[number >> 60 & 1023]}"
+        f"{_PAIRS[number >> 50 & 1023]}{_PAIRS[number >> 40 & 1023]}{_PAIRS[number >> 30 & 1023]}"
+        f"{_PAIRS[number >> 20 & 1023]}{_PAIRS[number >> 10 & 1023]}{_PAIRS[number & 1023]}"
+    )
 
 
 def decode_id(prefix: str, text: str) -> UUID:
@@ -83,6 +87,12 @@ def parse_any_id(text: str) -> tuple[str, UUID] | None:
     if match is None:
         return None
     return match[1], _decode_suffix(match[2])
+
+
+@lru_cache(maxsize=1024)
+def _first_symbols(milliseconds: int) -> str:
+    """The first ten symbols. In a UUIDv7 they are its time, so ids that were made together have them in common."""
+    return "".join([ALPHABET[milliseconds >> shift & 31] for shift in range(45, -1, -5)])
 
 
 def _decode_suffix(suffix: str) -> UUID:

@@ -1,10 +1,11 @@
 """`usage`: this much has happened. Facts are recorded for every living key, whatever its licence and quotas say."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 from django.conf import settings
@@ -23,13 +24,12 @@ from common.ids import Prefix, encode_id, new_id
 from common.text import TextError, check_text
 from metering.domain.enums import EventKind
 from metering.domain.ledger import Line, Request, Verdict
-from metering.domain.quota_keys import event_digest
+from metering.domain.quota_keys import EventDigests
 from metering.domain.terms import MeterTerms
 from metering.selectors.quota_statuses import Asked, statuses_from
 from metering.services.payloads import UsagePayload
 
-_STATUS: Final = {Verdict.DONE: "recorded", Verdict.REPLAYED: "duplicate", Verdict.CONFLICT: "conflict"}
-_CONFLICT = "This id was used for something else: nothing was counted."
+_CONFLICT: Final = "This id was used for something else: nothing was counted."
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,9 @@ class _Recording(Job):
     @property
     def touched(self) -> frozenset[UUID]:
         """The meters that something was sent for."""
-        return frozenset({request.lines[0].meter.id for request in self.requests})
+        meters = (request.lines[0].meter for request in self.requests)
+        # By identity first: a thousand events share a few meters, and hashing a UUID is slow.
+        return frozenset({id(meter): meter.id for meter in meters}.values())
 
     def prepare(self) -> None:
         access = self.known.access
@@ -75,7 +77,7 @@ class _Recording(Job):
         self.faults = {}
         self.places = []
         self._kinds: dict[tuple[str, bytes], _Kind] = {}
-        caller, license_id = self.known.metering, access.facts.license.id
+        caller, digests = self.known.metering, EventDigests(access.facts.license.id)
         meters = self.known.meters_by_type if self.events.by_type else self.known.meters
         oldest, newest = at - settings.PERMETER_ACCEPTANCE_WINDOW, at + settings.PERMETER_FUTURE_TOLERANCE
         requests = []
@@ -97,7 +99,7 @@ class _Recording(Job):
                     caller=caller,
                     kind=EventKind.USAGE,
                     id=event.id,
-                    digest=event_digest(license_id, b"", event.id),
+                    digest=digests.of(event.id),
                     fingerprint=kind.payload.fingerprint(written),
                     lines=(Line(kind.meter, quantity, kind.dimensions, occurred_at, event_id),),
                     at=at,
@@ -156,32 +158,32 @@ def _answer(job: _Recording) -> Answer[UsageAnswer] | Problem:
         return problem
     posted = job.posted
     quotas = [] if posted is None else statuses_from(Asked(job.known.quotas, job.at, job.touched), posted.balances)
-    counts = dict.fromkeys(Verdict, 0)
     results: list[UsageResult | None] = [None] * len(job.events.items)
     for place, request in zip(job.places, job.requests, strict=True):
-        verdict = request.verdict or Verdict.CONFLICT
-        counts[verdict] += 1
-        results[place] = _result(request, verdict)
+        results[place] = _result(request)
     for place, fault in job.faults.items():
         event = job.events.items[place]
         id = job.events.ids.get(place) if isinstance(event, Problem) else event.id
         results[place] = UsageResult(id, "rejected", code=fault.code, detail=str(fault))
+    shown = [result for result in results if result is not None]
+    counts = Counter([result.status for result in shown])
     body = UsageAnswer(
-        recorded=counts[Verdict.DONE],
-        duplicates=counts[Verdict.REPLAYED],
-        conflicts=counts[Verdict.CONFLICT],
-        rejected=len(job.faults),
-        results=[result for result in results if result is not None],
+        recorded=counts["recorded"],
+        duplicates=counts["duplicate"],
+        conflicts=counts["conflict"],
+        rejected=counts["rejected"],
+        results=shown,
         quotas=quota_bodies(quotas),
     )
     return Answer(body, job.fields)
 
 
-def _result(request: Request, verdict: Verdict) -> UsageResult:
-    if verdict is Verdict.CONFLICT:
+def _result(request: Request) -> UsageResult:
+    if request.verdict is not Verdict.DONE and request.verdict is not Verdict.REPLAYED:
         return UsageResult(request.id, "conflict", code="id_conflict", detail=_CONFLICT)
-    event_id = request.known.event_ids[0] if request.known is not None else request.lines[0].event_id
-    return UsageResult(request.id, _STATUS[verdict], encode_id(Prefix.EVENT, event_id))  # type: ignore[arg-type]
+    event_id = request.lines[0].event_id if request.known is None else request.known.event_ids[0]
+    status: Literal["recorded", "duplicate"] = "recorded" if request.verdict is Verdict.DONE else "duplicate"
+    return UsageResult(request.id, status, encode_id(Prefix.EVENT, event_id))
 
 
 def _occurred_at(occurred_at: datetime, oldest: datetime, newest: datetime) -> datetime:

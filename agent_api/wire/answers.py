@@ -55,7 +55,7 @@ class LicenseBody(Struct):
     """The licence as it stands."""
 
     id: str
-    status: Literal["active", "not_started", "grace", "expired", "suspended", "revoked"]
+    status: Literal["active", "trial", "not_started", "grace", "expired", "suspended", "revoked"]
     customer: CustomerBody
     plan: str
     product: str
@@ -148,7 +148,8 @@ class AuthorizeAnswer(Struct):
     replayed: bool
 
 
-class UsageResult(Struct, omit_defaults=True):
+# A thousand go at once and refer to nothing that refers to them: the garbage collector need not go through them.
+class UsageResult(Struct, omit_defaults=True, gc=False):
     """What became of one event."""
 
     id: str | None

@@ -46,5 +46,19 @@ def balance_id(quota_key: UUID, subject_id: UUID, period_start: datetime) -> UUI
 
 def event_digest(license_id: UUID, namespace: bytes, id: str) -> Digest:
     """The register's key of an event id; `namespace` keeps the ledger's own ids apart from what callers choose."""
-    data = id.encode()
-    return blake2b(license_id.bytes + namespace + b"\0" + data, digest_size=16, person=b"event id").hexdigest()
+    return EventDigests(license_id, namespace).of(id)
+
+
+class EventDigests:
+    """The register's keys of many ids of one licence: what they have in common is hashed once."""
+
+    __slots__ = ("_common",)
+
+    def __init__(self, license_id: UUID, namespace: bytes = b"") -> None:
+        self._common = blake2b(license_id.bytes + namespace + b"\0", digest_size=16, person=b"event id")
+
+    def of(self, id: str) -> Digest:
+        """The key of one id."""
+        digest = self._common.copy()
+        digest.update(id.encode())
+        return digest.hexdigest()

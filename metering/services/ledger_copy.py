@@ -49,9 +49,19 @@ def copy_ids(requests: Sequence[Request]) -> bool:
     return True
 
 
-def copy_events(lines: Sequence[tuple[Request, Line]]) -> None:
-    """Write the events of these lines."""
-    _copy(_COPY_EVENTS, _event_rows(lines))
+def copy_events(requests: Sequence[Request]) -> None:
+    """Write the events of these requests; a hold has none."""
+    _copy(_COPY_EVENTS, _event_rows(requests))
+
+
+def event_ids_of(request: Request) -> str:
+    """An array literal of the ids of its events."""
+    return "{" + ",".join([line.event_id.hex for line in eventful_lines(request)]) + "}"
+
+
+def eventful_lines(request: Request) -> Sequence[Line]:
+    """The lines of which there are events: a hold's have none."""
+    return () if request.kind is EventKind.HOLD else request.lines
 
 
 def _copy(statement: str, rows: Iterable[str]) -> None:
@@ -72,32 +82,34 @@ def _id_rows(requests: Sequence[Request]) -> Iterator[str]:
             tail = tails[tail_key] = f"{request.caller.tenant_id.hex}\t{request.kind}\t{_or_null(request.hold_id)}\n"
         yield (
             f"{request.digest}\t{request.fingerprint}\t{request.occurred_at.isoformat()}\t"
-            f"{'t' if request.occurred_given else 'f'}\t{uuids(request.event_ids)}\t{tail}"
+            f"{'t' if request.occurred_given else 'f'}\t{event_ids_of(request)}\t{tail}"
         )
 
 
-def _event_rows(lines: Sequence[tuple[Request, Line]]) -> Iterator[str]:
+def _event_rows(requests: Sequence[Request]) -> Iterator[str]:
     # What rows have in common is found by caller and meter, by dimensions, by request.
     heads: dict[tuple[int, int], str] = {}
     dimensions: dict[int, str] = {}
     tails: dict[tuple[datetime, EventKind, UUID | None], str] = {}
-    for request, line in lines:
-        head_key = (id(request.caller), id(line.meter))
-        head = heads.get(head_key)
-        if head is None:
-            head = heads[head_key] = _event_head(request.caller, line.meter)
-        shown = dimensions.get(id(line.dimensions))
-        if shown is None:
-            shown = copy_text(_encode_json(line.dimensions).decode()) if line.dimensions else "{}"
-            dimensions[id(line.dimensions)] = shown
+    for request in requests:
+        client_id = copy_text(request.id)
         tail_key = (request.at, request.kind, request.hold_id)
         tail = tails.get(tail_key)
         if tail is None:
             tail = tails[tail_key] = f"{request.at.isoformat()}\t{request.kind}\t{_or_null(request.hold_id)}\n"
-        yield (
-            f"{line.event_id.hex}\t{head}\t{copy_text(request.id)}\t{line.quantity}\t{shown}\t"
-            f"{line.occurred_at.isoformat()}\t{tail}"
-        )
+        for line in eventful_lines(request):
+            head_key = (id(request.caller), id(line.meter))
+            head = heads.get(head_key)
+            if head is None:
+                head = heads[head_key] = _event_head(request.caller, line.meter)
+            shown = dimensions.get(id(line.dimensions))
+            if shown is None:
+                shown = copy_text(_encode_json(line.dimensions).decode()) if line.dimensions else "{}"
+                dimensions[id(line.dimensions)] = shown
+            yield (
+                f"{line.event_id.hex}\t{head}\t{client_id}\t{line.quantity}\t{shown}\t"
+                f"{line.occurred_at.isoformat()}\t{tail}"
+            )
 
 
 def _event_head(caller: Caller, meter: MeterTerms) -> str:

@@ -14,11 +14,10 @@ from psycopg.types.json import Jsonb
 
 from common.ids import new_id
 from metering.domain.digests import Digest
-from metering.domain.enums import EventKind
 from metering.domain.ledger import BalanceState, Decision, KnownId, Line, Request
 from metering.domain.numbers import EXACT
 from metering.services.array_literals import flags, moments, numbers, uuids, words
-from metering.services.ledger_copy import EVENT_COLUMNS, copy_events, copy_ids
+from metering.services.ledger_copy import EVENT_COLUMNS, copy_events, copy_ids, event_ids_of, eventful_lines
 from tenants.services.locks import sorted_lock_numbers
 
 #: From here on COPY beats INSERT ... unnest: it costs more round trips, and half as much a row.
@@ -205,16 +204,16 @@ def write_batch(requests: Sequence[Request], balances: Iterable[BalanceState]) -
     A hold has no events. False if somebody was quicker with one of the ids: then the batch is rolled back and done
     again.
     """
-    lines = [(request, line) for request in requests if request.kind is not EventKind.HOLD for line in request.lines]
     changed = [balance for balance in balances if balance.changed]
-    if len(lines) < COPY_FROM:
+    if len(requests) < COPY_FROM:
+        lines = [(request, line) for request in requests for line in eventful_lines(request)]
         statements = [_insert_ids(requests)] if requests else []
         statements += [_insert_events(lines)] if lines else []
         statements += [_update_balances(changed)] if changed else []
         return not statements or _execute_together(statements) >= len(requests)
     if not copy_ids(requests):
         return False
-    copy_events(lines)
+    copy_events(requests)
     update_balances(changed)
     return True
 
@@ -247,7 +246,8 @@ def _insert_ids(requests: Sequence[Request]) -> Statement:
         words(request.kind for request in requests),
         moments(request.occurred_at for request in requests),
         flags(request.occurred_given for request in requests),
-        words(_event_ids(request) for request in requests),
+        # Arrays within an array, so in quotes.
+        words(f'"{event_ids_of(request)}"' for request in requests),
         uuids(request.hold_id for request in requests),
     ]
 
@@ -277,12 +277,6 @@ def insert_late_entries(decision: Decision, tenant_of: Mapping[UUID, UUID]) -> N
                 numbers(each.quantity for each in late),
             ],
         )
-
-
-def _event_ids(request: Request) -> str:
-    """An array within an array, so in quotes."""
-    ids = "" if request.kind is EventKind.HOLD else ",".join([line.event_id.hex for line in request.lines])
-    return f'"{{{ids}}}"'
 
 
 def _insert_events(lines: Sequence[tuple[Request, Line]]) -> Statement:

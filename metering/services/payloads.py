@@ -19,19 +19,26 @@ def usage_fingerprint(
 
 
 class UsagePayload:
-    """What many events of a batch have in common: only their quantities are still to come."""
+    """What many events of a batch have in common: only their quantities are still to come.
 
-    __slots__ = ("_head", "_tail")
+    Equal quantities are hashed once.
+    """
+
+    __slots__ = ("_found", "_head", "_tail")
 
     def __init__(self, meter_id: UUID, dimensions: Mapping[str, str], hold_id: UUID | None = None) -> None:
         self._head = f"{meter_id.hex}|"
         parts = [f"{len(name)}:{name}={len(value)}:{value}" for name, value in sorted(dimensions.items())]
         self._tail = "|".join([f"|{hold_id.hex if hold_id else ''}", *parts])
+        self._found: dict[str, Digest] = {}
 
     def fingerprint(self, quantity: str) -> Digest:
         """The fingerprint of an event with this quantity, in plain notation."""
-        text = self._head + quantity + self._tail
-        return blake2b(text.encode(), digest_size=16, person=b"usage").hexdigest()
+        found = self._found.get(quantity)
+        if found is None:
+            text = self._head + quantity + self._tail
+            found = self._found[quantity] = blake2b(text.encode(), digest_size=16, person=b"usage").hexdigest()
+        return found
 
 
 def ask_fingerprint(
