@@ -1,4 +1,6 @@
-"""A thread of each server process that writes down when keys were last used: no call has to wait for that."""
+"""A thread of each server process that writes down when keys were last used, and hashes those anew that hang on an old
+pepper: no call has to wait for that.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import structlog
 from django.conf import settings
 from django.db import Error, connection
 
+from tenants.services.key_digests import write_digests
 from tenants.services.key_use import write_seen
 
 log = structlog.get_logger(__name__)
@@ -33,6 +36,7 @@ def write_once() -> None:
     """Write what was seen, and give the connection back. A store that is away is no reason to stop."""
     try:
         write_seen()
+        write_digests()
     except Error as error:
         log.warning("key_use.not_written", error=type(error).__name__)
     finally:

@@ -75,6 +75,16 @@ class StackState:
         if not wanted.keys() <= have.keys():
             write_private(self.secrets_file, {**wanted, **have})
 
+    def put_secret(self, key: str, value: str) -> None:
+        """Change one of the generated secrets; processes that run keep what they have."""
+        write_private(self.secrets_file, {**read_json(self.secrets_file), key: value})
+
+    def runs_on_older_secrets(self) -> bool:
+        """Whether a stack runs here that began before its secrets were last changed."""
+        if not (self.stack_file.exists() and self.secrets_file.exists()):
+            return False
+        return self.stack_file.stat().st_mtime_ns < self.secrets_file.stat().st_mtime_ns
+
 
 def write_private(path: Path, value: dict[str, Any]) -> None:
     """Write a JSON file that only its owner can read, whole or not at all."""

@@ -25,6 +25,7 @@ from licenses.domain.entitlements import effective_features
 from licenses.domain.license_times import valid_until
 from licenses.selectors.access import AccessSnapshot, load_by_agent_key, load_by_license_key
 from licenses.services.gate import GateCommand
+from licenses.services.key_uses import proved_agent_key, proved_license_key
 from metering.domain.terms import Caller, MeterTerms
 from metering.selectors.quota_statuses import CallerQuotas
 from metering.selectors.terms import load_caller
@@ -32,6 +33,7 @@ from tenants.domain.enums import EpochKind
 from tenants.selectors.api_keys import authenticate
 from tenants.selectors.epochs import read_epochs
 
+from tenants.services.key_digests import note_stale_digest
 #: So many callers are remembered; the one that was not seen for longest goes first.
 CAPACITY = 20_000
 
@@ -166,7 +168,11 @@ def _read(credentials: Credentials, token: str) -> AccessSnapshot | Problem:
     if parsed is None:
         return Unauthorized()
     if parsed.kind is KeyKind.AGENT:
-        return load_by_agent_key(parsed) or Unauthorized()
+        by_agent = load_by_agent_key(parsed)
+        if by_agent is None:
+            return Unauthorized()
+        proved_agent_key(by_agent, parsed)
+        return by_agent
     api_key = authenticate(token)
     if api_key is None:
         return Unauthorized()
@@ -188,6 +194,8 @@ def _read(credentials: Credentials, token: str) -> AccessSnapshot | Problem:
         key_id=api_key.id,
         key_expires_at=api_key.expires_at,
         key_networks=tuple(api_key.networks),
+    note_stale_digest(ApiKey, api_key.id, parsed, api_key.pepper_id)
+    proved_license_key(access, credentials.license_key)
         epoch_keys=(*access.epoch_keys, epoch_key),
         versions=(*access.versions, version),
     )

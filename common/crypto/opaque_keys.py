@@ -84,8 +84,12 @@ def parse_key(text: str) -> ParsedKey | None:
 
 
 def digest_key(parsed: ParsedKey) -> tuple[bytes, str]:
-    """What to store for a key: (digest of 32 bytes, id of the current pepper). Also to hash anew after a rotation."""
-    pepper_id = current_pepper_id()
+    """What to store for a key: (digest of 32 bytes, id of the current pepper)."""
+    return digest_under(parsed, current_pepper_id())
+
+
+def digest_under(parsed: ParsedKey, pepper_id: str) -> tuple[bytes, str]:
+    """A key's digest under one of the peppers, and that pepper's id. KeyError for an unknown one."""
     return peppered(_message(parsed), pepper_id), pepper_id
 
 

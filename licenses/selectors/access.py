@@ -5,7 +5,7 @@ is, never one that looks newer. A snapshot is good while none of its epochs is b
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -47,7 +47,7 @@ class AccessSnapshot:
 
     `agent_path` runs from the topmost parent to the agent itself; it is empty where a licence key was shown.
     `epoch_keys` and `versions` belong together. `clock` is the workspace's. `key_networks`: from where the key may be
-    used (CIDR); none: from anywhere.
+    used (CIDR); none: from anywhere. `key_pepper_id`: what the agent's or the licence's key is hashed with.
     """
 
     facts: AccessFacts
@@ -64,6 +64,7 @@ class AccessSnapshot:
     epoch_keys: tuple[EpochKey, ...]
     versions: tuple[int, ...]
     key_networks: tuple[str, ...] = ()
+    key_pepper_id: str = ""
 
     @property
     def tenant_id(self) -> UUID:
@@ -89,7 +90,8 @@ def load_by_agent_key(parsed: ParsedKey) -> AccessSnapshot | None:
     key_id, tenant_id, digest, pepper_id, revoked_at, agent_id = row
     if not verify_key(parsed, digest, pepper_id) or revoked_at is not None:
         return None
-    return _load_agent(tenant_id, agent_id, key=key_id)
+    snapshot = _load_agent(tenant_id, agent_id, key=key_id)
+    return snapshot and replace(snapshot, key_pepper_id=pepper_id)
 
 
 def load_by_license_key(tenant_id: UUID, text: str) -> AccessSnapshot | None:
@@ -98,11 +100,14 @@ def load_by_license_key(tenant_id: UUID, text: str) -> AccessSnapshot | None:
     if normalized is None:
         return None
     digests = [digest for _, digest in license_key_digests(normalized)]
-    carriers = License.objects.for_tenant(tenant_id).filter(key_digest__in=digests).values_list("id", flat=True)
-    license_id = carriers.first()
-    snapshot = load_license(tenant_id, license_id) if license_id else None
+    carriers = License.objects.for_tenant(tenant_id).filter(key_digest__in=digests).values_list("id", "key_pepper_id")
+    carrier = carriers.first()
+    snapshot = load_license(tenant_id, carrier[0]) if carrier else None
     # Looked at once more, after the epochs: the key may have been rotated in between.
-    return snapshot if license_id == carriers.first() else None
+    again = carriers.first()
+    if snapshot is None or carrier is None or again is None or carrier[0] != again[0]:
+        return None
+    return replace(snapshot, key_pepper_id=again[1])
 
 
 def load_license(tenant_id: UUID, license_id: UUID) -> AccessSnapshot | None:
