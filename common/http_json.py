@@ -1,6 +1,7 @@
 """Bodies of requests: bounded reading, the kinds that are read, and JSON into types. Both doors read through here."""
 
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from django.http import HttpRequest
@@ -61,7 +62,7 @@ def check_content_type(request: HttpRequest, raw: bytes, accepted: Collection[st
     """
     if not raw:
         return next(iter(accepted))
-    media_type, parameters = parse_header_parameters(request.META.get("CONTENT_TYPE") or "")
+    media_type, parameters = _parsed_content_type(request.META.get("CONTENT_TYPE") or "")
     if media_type not in accepted:
         raise UnsupportedMediaType(f"The body must be {' or '.join(accepted)}.")
     if parameters.get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
@@ -69,6 +70,11 @@ def check_content_type(request: HttpRequest, raw: bytes, accepted: Collection[st
     if (request.META.get("HTTP_CONTENT_ENCODING") or "identity").strip().lower() != "identity":
         raise UnsupportedMediaType("The body must not be compressed.")
     return media_type
+
+
+@lru_cache(maxsize=256)
+def _parsed_content_type(field: str) -> tuple[str, dict[str, str]]:
+    return parse_header_parameters(field)
 
 
 def _read_bounded(request: HttpRequest, max_bytes: int, *, declared: bool) -> bytes:

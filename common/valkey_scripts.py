@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import redis
 from redis.exceptions import NoScriptError
 
+from common.valkey import ask_valkey
+
 #: What a script's keys and arguments may be.
 Text = str | bytes | int
 
@@ -52,10 +54,10 @@ def run_scripts(client: redis.Redis, calls: Sequence[ScriptCall], riders: Sequen
 
 def _fly(client: redis.Redis, calls: Sequence[ScriptCall], riders: Sequence[Sequence[Text]]) -> list[Any]:
     if len(calls) == 1 and not riders:
-        # The usual case, a request by itself: a plain command costs two thirds of a pipeline.
+        # The usual case, a request by itself.
         script, keys, arguments = calls[0]
         try:
-            return [client.execute_command("EVALSHA", script.sha, len(keys), *keys, *arguments)]  # type: ignore[no-untyped-call]
+            return [ask_valkey(client, ("EVALSHA", script.sha, len(keys), *keys, *arguments))]
         except redis.ResponseError as error:
             return [error]
     flight = client.pipeline(transaction=False)

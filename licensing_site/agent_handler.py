@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.handlers.exception import convert_exception_to_response
-from django.core.handlers.wsgi import WSGIHandler, get_script_name
+from django.core.handlers.wsgi import WSGIHandler
 from django.db import connections
-from django.urls import set_script_prefix
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import ResolverMatch
 from django.utils.module_loading import import_string
 
 if TYPE_CHECKING:
@@ -35,11 +37,11 @@ class AgentHandler(WSGIHandler):
         for path in reversed(settings.AGENT_MIDDLEWARE):
             handler = convert_exception_to_response(import_string(path)(handler))
         self._middleware_chain = handler
+        self._resolved: dict[str, ResolverMatch] = {}
 
     def __call__(  # type: ignore[override] # the stubs know only Django's own responses
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        set_script_prefix(get_script_name(environ))
         try:
             response: Any = self.get_response(self.request_class(environ))
             if response.streaming:
@@ -54,6 +56,23 @@ class AgentHandler(WSGIHandler):
             return [bytes(response.content)]
         finally:
             give_back_connections()
+
+    def get_response(self, request: HttpRequest) -> HttpResponseBase:
+        """Django's own, without what serves `reverse()`: nothing on this door makes links."""
+        response: Any = self._middleware_chain(request)
+        response._resource_closers.append(request.close)
+        found: HttpResponseBase = response
+        return found
+
+    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+        """The view for this path; paths without a name in them are looked up once only."""
+        match = self._resolved.get(request.path_info)
+        if match is None:
+            match = super().resolve_request(request)
+            if match.route == request.path_info[1:]:
+                self._resolved[request.path_info] = match
+        request.resolver_match = match
+        return match
 
 
 def give_back_connections() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 from corsheaders.middleware import CorsMiddleware
+from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -25,6 +26,8 @@ type_of_response = Callable[[HttpRequest], HttpResponse]
 QUIET_PREFIXES = ("/agent/v1/", "/static/", "/livez", "/readyz")
 SECRET_PARTS = {"key", "uidb36", "token"}
 LONGEST_PATH = 300
+
+MOST_KNOWN_HOSTS = 1000
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -66,12 +69,18 @@ class AllowedHostMiddleware:
 
     def __init__(self, get_response: type_of_response) -> None:
         self.get_response = get_response
+        #: Hosts that were let through; few, as the settings name them, but a wildcard may stand for many.
+        self._known: set[str] = set()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        try:
-            request.get_host()
-        except DisallowedHost as error:
-            return bad_request(request, error)
+        host = request.META.get("HTTP_HOST", "")
+        if host not in self._known or settings.USE_X_FORWARDED_HOST:
+            try:
+                request.get_host()
+            except DisallowedHost as error:
+                return bad_request(request, error)
+            if len(self._known) < MOST_KNOWN_HOSTS:
+                self._known.add(host)
         return self.get_response(request)
 
 

@@ -69,6 +69,7 @@ class KnownCaller:
     meters: Mapping[str, MeterTerms]
     meters_by_type: Mapping[str, MeterTerms]
     _term: Term | None = field(default=None, repr=False)
+    _gate_command: GateCommand | None = field(default=None, repr=False)
 
     @classmethod
     def make(cls, digest: bytes, access: AccessSnapshot, loaded_at: float) -> "KnownCaller":
@@ -93,15 +94,18 @@ class KnownCaller:
 
     def gate_command(self, cost: int) -> GateCommand:
         """What the gate is asked for a call of this caller."""
-        access = self.access
-        return GateCommand(
-            tenant_id=access.tenant_id,
-            epoch_keys=access.epoch_keys,
-            agent_id=access.agent_id,
-            limits=access.limits,
-            cost=cost,
-            versions=access.versions,
-        )
+        command = self._gate_command
+        if command is None or command.cost != cost:
+            access = self.access
+            command = self._gate_command = GateCommand(
+                tenant_id=access.tenant_id,
+                epoch_keys=access.epoch_keys,
+                agent_id=access.agent_id,
+                limits=access.limits,
+                cost=cost,
+                versions=access.versions,
+            )
+        return command
 
     def keeps_out(self, address: str) -> bool:
         """Whether the key is for certain networks, and this address lies in none of them."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,8 @@ class GateCommand:
     limits: tuple[GateLimit, ...] = ()
     cost: int = 1
     versions: tuple[int, ...] | None = None
+    #: The script's call for this command alone, by run id: a caller who is known sends the same one again and again.
+    lone: "dict[str, _Part]" = field(default_factory=dict, init=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,10 @@ def _fly(
     commands: Sequence[GateCommand], notes: dict[tuple[UUID, int, UUID], int], now: int | None
 ) -> list[GateVerdict]:
     run_id = current_run_id()
+    if len(commands) == 1 and not notes:
+        part = _lone_part(commands[0], run_id)
+        [answer] = run_scripts(valkey(), [part.call(now)])
+        return part.verdicts(answer, trusted=current_run_id() == run_id)
     positions: dict[UUID, list[int]] = {}
     for position, command in enumerate(commands):
         positions.setdefault(command.tenant_id, []).append(position)
@@ -103,8 +109,8 @@ def _fly(
         for of_tenant in positions.values()
         for start in range(0, len(of_tenant), _COMMANDS_A_CALL)
     ]
-    parts = [_Part([commands[position] for position in chunk], run_id, now) for chunk in chunks]
-    answers = run_scripts(valkey(), [part.call for part in parts], call_counts.commands(notes))
+    parts = [_Part([commands[position] for position in chunk], run_id) for chunk in chunks]
+    answers = run_scripts(valkey(), [part.call(now) for part in parts], call_counts.commands(notes))
     # The flight may have made a new connection, to a server that began anew, perhaps from an older copy.
     same_server = current_run_id() == run_id
     verdicts: dict[int, GateVerdict] = {}
@@ -113,12 +119,21 @@ def _fly(
     return [verdicts[position] for position in range(len(commands))]
 
 
+def _lone_part(command: GateCommand, run_id: str) -> "_Part":
+    part = command.lone.get(run_id)
+    if part is None:
+        # Those of servers that are gone make way.
+        command.lone.clear()
+        part = command.lone[run_id] = _Part([command], run_id)
+    return part
+
+
 class _Part:
     """Some commands of one tenant, as one call of the script."""
 
-    __slots__ = ("_commands", "_epochs", "call")
+    __slots__ = ("_arguments", "_commands", "_epochs", "_keys", "_limiters", "_tenant_id")
 
-    def __init__(self, commands: Sequence[GateCommand], run_id: str, now: int | None) -> None:
+    def __init__(self, commands: Sequence[GateCommand], run_id: str) -> None:
         self._commands = commands
         tenant_id = commands[0].tenant_id
         self._epochs: dict[EpochKey, int] = {}
@@ -139,11 +154,17 @@ class _Part:
                 rule = policy(limit.limit, limit.window, limit.burst)
                 place = limiters.setdefault(_limiter_key(tenant_id, limit), len(limiters) + 1)
                 arguments += (place, rule.tolerance, rule.increment(command.cost))
-        keys: list[Text] = [epoch_key(tenant_id, run_id, key) for key in self._epochs]
-        keys += limiters
-        keys.append(call_counts.counts_key(tenant_id, _minute(now)))
-        head = ("" if now is None else now, len(self._epochs), len(limiters), call_counts.LIFETIME)
-        self.call = ScriptCall(_SCRIPT, keys, [*head, *arguments])
+        self._tenant_id = tenant_id
+        self._keys: list[Text] = [epoch_key(tenant_id, run_id, key) for key in self._epochs]
+        self._keys += limiters
+        self._limiters = len(limiters)
+        self._arguments = arguments
+
+    def call(self, now: int | None) -> ScriptCall:
+        """The call that asks for these commands at `now` (None: the server's time)."""
+        keys = [*self._keys, call_counts.counts_key(self._tenant_id, _minute(now))]
+        head = ("" if now is None else now, len(self._epochs), self._limiters, call_counts.LIFETIME)
+        return ScriptCall(_SCRIPT, keys, [*head, *self._arguments])
 
     def verdicts(self, answer: Any, *, trusted: bool) -> list[GateVerdict]:
         """The script's answer, by command. Epochs of a server that cannot be trusted are cold."""
