@@ -2,6 +2,7 @@ from django.urls import path
 
 from agent_api.views.deciding import AuthorizeView, ValidateView
 from agent_api.views.holds import ExtendView, HoldsView, ReleaseView, SettleView
+from agent_api.views.tokens import TokensView
 from agent_api.views.usage import QuotasView, SelfView, UsageView
 
 urlpatterns = [
@@ -12,6 +13,7 @@ urlpatterns = [
     path("holds/<str:hold>/settle", SettleView.as_view(), name="agent-hold-settle"),
     path("holds/<str:hold>/release", ReleaseView.as_view(), name="agent-hold-release"),
     path("holds/<str:hold>/extend", ExtendView.as_view(), name="agent-hold-extend"),
+    path("tokens", TokensView.as_view(), name="agent-tokens"),
     path("self", SelfView.as_view(), name="agent-self"),
     path("quotas", QuotasView.as_view(), name="agent-quotas"),
 ]

@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from licensing_site import health, pages, reference
+from vendor_api.access.views import configuration
 
 # Operators log in where everybody does, so that limits, second factors and the log of attempts hold for them as well.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -17,6 +18,9 @@ handler500 = "licensing_site.errors.server_error"
 urlpatterns = [
     path("agent/v1/", include("agent_api.urls")),
     path("vendor/v1/", include("vendor_api.urls")),
+    path("access/v1/", include("vendor_api.access.urls")),
+    path(".well-known/authzen-configuration", configuration, name="authzen-configuration"),
+    path("t/", include("agent_api.public_urls")),
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
     path("openapi/<str:door>.json", reference.openapi_document, name="openapi"),

@@ -9,7 +9,7 @@ from django.db.models import Max, Q
 
 from licenses.domain.enums import SigningKeyStatus
 from licenses.domain.status_list import TokenStatus
-from licenses.models import IssuedToken, SigningKey
+from licenses.models import IssuedToken, Plan, SigningKey
 from tenants.models import Tenant, TenantQuerySet
 
 #: A signed status list may be kept for so long; the key that signed it stays in the key set until then.
@@ -77,6 +77,11 @@ def tokens_of(tenant: Tenant | UUID) -> TenantQuerySet[IssuedToken]:
 def lease_token(tenant_id: UUID, license_id: UUID, hold_id: UUID) -> IssuedToken | None:
     """The token that carries this lease."""
     return IssuedToken.objects.for_tenant(tenant_id).filter(license_id=license_id, hold_id=hold_id).first()
+
+
+def token_ttl(tenant_id: UUID, plan_id: UUID) -> timedelta:
+    """How long a plan lets a signed licence live."""
+    return timedelta(seconds=Plan.objects.for_tenant(tenant_id).values_list("token_ttl", flat=True).get(pk=plan_id))
 
 
 def published_keys(tenant_id: UUID, *, at: datetime) -> list[dict[str, Any]]:

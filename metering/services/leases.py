@@ -1,0 +1,145 @@
+"""Leases: a hold that a signed licence carries offline. What it reserves nobody else can use until it ends.
+
+Giving the lease back revokes the token, and revoking the token gives the lease back.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+from django.db import transaction
+
+from common.clock import real_clock
+from common.errors import Conflict, NotFound
+from common.ids import new_id
+from licenses.models import IssuedToken
+from licenses.selectors.access import load_agent, load_license
+from licenses.selectors.signing import tokens_of
+from licenses.services import tokens
+from metering.domain.enums import EventKind, OnExcess
+from metering.domain.ledger import Line, Refusal, Request, Verdict
+from metering.domain.quota_keys import event_digest
+from metering.domain.terms import Caller, MeterTerms
+from metering.models import Hold
+from metering.selectors.terms import load_caller
+from metering.services import holds
+from metering.services.holds import HoldBook
+from metering.services.ledger import post
+from metering.services.payloads import ask_fingerprint
+from tenants.domain.actors import Actor
+from tenants.models import Tenant
+from tenants.selectors.clocks import clock_of
+
+RELEASED: Final = "The lease that it carried was given back."
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedLine:
+    """How much of a meter is to be set aside."""
+
+    meter: MeterTerms
+    quantity: Decimal
+    dimensions: Mapping[str, str]
+
+
+class LeaseRefused(Exception):
+    """Quotas without room for the lease, as they stood. Nothing is set aside."""
+
+    def __init__(self, refusals: Sequence[Refusal]) -> None:
+        super().__init__("no room for the lease")
+        self.refusals = tuple(refusals)
+
+
+def take_lease(*, caller: Caller, lines: Sequence[LeasedLine], expires_at: datetime, at: datetime) -> UUID:
+    """Set aside what a token shall carry, all or nothing over every level, until `expires_at` → the hold's id.
+
+    Times are the workspace's. Raises LeaseRefused, StaleCallers.
+    """
+    hold_id, id = new_id(), f"lease-{new_id()}"
+    request = Request(
+        caller=caller,
+        kind=EventKind.HOLD,
+        id=id,
+        digest=event_digest(caller.license_id, b"", id),
+        fingerprint=ask_fingerprint(
+            mode="hold",
+            feature=None,
+            value=None,
+            usage=[(line.meter.id, line.quantity, line.dimensions) for line in lines],
+            on_excess=OnExcess.COUNT.value,
+        ),
+        lines=[Line(line.meter, line.quantity, line.dimensions, at, new_id()) for line in lines],
+        at=at,
+        hold_id=hold_id,
+    )
+    post([request], companion=HoldBook({hold_id: (expires_at, OnExcess.COUNT)}))
+    if request.verdict is Verdict.REFUSED:
+        raise LeaseRefused(request.refusals)
+    return hold_id
+
+
+def give_back(*, caller: Caller, hold_id: UUID, at: datetime) -> None:
+    """Give back a lease whose token never came to be."""
+    holds.release(caller=caller, hold_id=hold_id, at=at)
+
+
+def release_lease(*, caller: Caller, hold_id: UUID, at: datetime, actor: Actor) -> Hold:
+    """Give a hold back, and revoke the token that carries it, if one does.
+
+    Raises NotFound, Conflict `hold_settled`, RevocationPending.
+    """
+    with transaction.atomic():
+        hold = holds.release(caller=caller, hold_id=hold_id, at=at)
+        tokens.revoke_lease_token(
+            tenant_id=hold.tenant_id, license_id=hold.license_id, hold_id=hold.id, actor=actor, reason=RELEASED
+        )
+    return hold
+
+
+def revoke_token(*, tenant: Tenant, token_id: UUID, actor: Actor, reason: str = "") -> IssuedToken:
+    """Revoke a signed licence and give back the lease that it carries. Twice is the same as once.
+
+    Raises NotFound, RevocationPending.
+    """
+    token = tokens_of(tenant).get_or_raise(token_id)
+    with transaction.atomic():
+        if token.hold_id is not None:
+            _give_back(tenant, token)
+        return tokens.revoke_token(tenant=tenant, token_id=token.id, actor=actor, reason=reason)
+
+
+def give_back_compromised(*, tenant: Tenant, signing_key_id: UUID) -> int:
+    """Give back the leases of living tokens that a compromised key has signed; how many."""
+    carried = tokens_of(tenant).filter(
+        signing_key_id=signing_key_id, hold_id__isnull=False, expires_at__gt=real_clock().now()
+    )
+    with transaction.atomic():
+        return sum(_give_back(tenant, token) for token in carried)
+
+
+def _give_back(tenant: Tenant, token: IssuedToken) -> bool:
+    """Whether there was a lease to give back: one that is settled or gone stays as it is."""
+    access = (
+        load_license(tenant.id, token.license_id) if token.agent_id is None else load_agent(tenant.id, token.agent_id)
+    )
+    if access is None or token.hold_id is None:
+        return False
+    try:
+        holds.release(caller=load_caller(access), hold_id=token.hold_id, at=clock_of(tenant).now())
+    except (Conflict, NotFound):
+        return False
+    return True
+
+
+__all__ = [
+    "LeaseRefused",
+    "LeasedLine",
+    "give_back",
+    "give_back_compromised",
+    "release_lease",
+    "revoke_token",
+    "take_lease",
+]
