@@ -11,13 +11,17 @@ from vendor_api.schema import SECURITY_SCHEMES
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One API with a document of its own. `more` overrides drf-spectacular's settings for this document."""
+    """One API with a document of its own.
+
+    `beside` are further prefixes with their URLs; `more` overrides drf-spectacular's settings for this document.
+    """
 
     title: str
     prefix: str
     urlconf: str
     description: str
     security_schemes: Mapping[str, Any]
+    beside: Mapping[str, str] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def settings(self) -> dict[str, Any]:
@@ -62,5 +66,6 @@ DOORS: Mapping[str, Door] = {
             "Every POST takes an `Idempotency-Key`; lists are paged by cursor, newest first."
         ),
         security_schemes=SECURITY_SCHEMES,
+        beside={"access/v1/": "vendor_api.access.urls"},
     ),
 }

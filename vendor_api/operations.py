@@ -17,6 +17,8 @@ class Operation:
 
     `answer` is the shape of the answer (a page of it, if `paged`), `body` what is read, `query` what may
     stand in the query string beside a page's `limit` and `cursor`. `changes` reads the body as a PATCH.
+    `otherwise` is another shape that the same answer may have. `once` False: a POST that changes nothing and looks
+    at no idempotency key.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Operation:
     description: str = ""
     example: Mapping[str, Any] | None = None
     answer_description: str = ""
+    otherwise: type[Shape] | None = None
+    once: bool = True
 
     @property
     def shape(self) -> type[Shape]:

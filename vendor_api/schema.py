@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer
 from rest_framework import serializers
 
 from common.pagination import DEFAULT_LIMIT, MAX_LIMIT
@@ -109,6 +109,12 @@ class VendorSchema(AutoSchema):
         answer: Any = operation.answer
         if operation.paged and answer is not None:
             answer = _page_of(answer)
+        if operation.otherwise is not None:
+            answer = PolymorphicProxySerializer(
+                component_name=f"{operation.answer.__name__}OrOther" if operation.answer else "",
+                serializers=[answer, operation.otherwise],
+                resource_type_field_name=None,
+            )
         if operation.status == 204:
             answers: dict[Any, Any] = {204: OpenApiResponse(description="It is done.")}
         else:
@@ -116,7 +122,7 @@ class VendorSchema(AutoSchema):
         statuses = {401, 403, 503, *operation.refusals}
         if operation.body is not None:
             statuses |= {400, 413, 415, 422}
-            if self.method == "POST":
+            if self.method == "POST" and operation.once:
                 statuses.add(409)
         if operation.query is not None:
             statuses.add(422)
@@ -135,7 +141,7 @@ class VendorSchema(AutoSchema):
                 parameters.append(_metadata_parameter())
         if self.operation.paged:
             parameters += _page_parameters()
-        if self.method == "POST":
+        if self.method == "POST" and self.operation.once:
             parameters += [_idempotency_parameter(), _replayed_header([self.operation.status])]
         return parameters
 

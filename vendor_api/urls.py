@@ -2,7 +2,20 @@
 
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from vendor_api.views import agents, api_keys, catalogue, customers, licenses, quotas, records, unknown, usage
+from vendor_api.views import (
+    agent_keys,
+    agents,
+    api_keys,
+    catalogue,
+    customers,
+    entitlements,
+    license_terms,
+    licenses,
+    quotas,
+    records,
+    unknown,
+    usage,
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("customers", customers.CustomersView.as_view()),
@@ -20,15 +33,19 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("licenses/<str:id>/suspend", licenses.SuspendLicenseView.as_view()),
     path("licenses/<str:id>/reinstate", licenses.ReinstateLicenseView.as_view()),
     path("licenses/<str:id>/revoke", licenses.RevokeLicenseView.as_view()),
+    path("licenses/<str:id>/renew", license_terms.RenewLicenseView.as_view()),
+    path("licenses/<str:id>/transfer", license_terms.TransferLicenseView.as_view()),
     path("licenses/<str:id>/rotate-key", licenses.RotateLicenseKeyView.as_view()),
     path("licenses/<str:id>/validate", licenses.ValidateLicenseView.as_view()),
-    path("licenses/<str:id>/entitlements", licenses.EntitlementsView.as_view()),
+    path("licenses/<str:id>/entitlements", entitlements.LicenseEntitlementsView.as_view()),
     path("agents", agents.AgentsView.as_view()),
     path("agents/<str:id>", agents.AgentView.as_view()),
     path("agents/<str:id>/suspend", agents.SuspendAgentView.as_view()),
     path("agents/<str:id>/resume", agents.ResumeAgentView.as_view()),
     path("agents/<str:id>/revoke", agents.RevokeAgentView.as_view()),
+    path("agents/<str:id>/entitlements", entitlements.AgentEntitlementsView.as_view()),
     path("agents/<str:id>/keys", agents.AgentKeysView.as_view()),
+    path("agents/<str:id>/keys/<str:key>", agent_keys.AgentKeyView.as_view()),
     path("agents/<str:id>/keys/<str:key>/revoke", agents.RevokeAgentKeyView.as_view()),
     path("meters", quotas.MetersView.as_view()),
     path("meters/<str:id>", quotas.MeterView.as_view()),
@@ -42,7 +59,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("periods/close", records.ClosePeriodsView.as_view()),
     path("jobs", records.JobsView.as_view()),
     path("jobs/<str:id>", records.JobView.as_view()),
-    path("agents/<str:id>/keys/<str:key>", agent_keys.AgentKeyView.as_view()),
     path("api-keys", api_keys.ApiKeysView.as_view()),
     path("api-keys/<str:id>", api_keys.ApiKeyView.as_view()),
     path("api-keys/<str:id>/revoke", api_keys.RevokeApiKeyView.as_view()),

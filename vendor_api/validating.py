@@ -17,7 +17,6 @@ from licenses.selectors.access import AccessSnapshot, load_license
 from metering.domain.enums import QuotaState
 from metering.selectors.applicable import QuotaStanding, quotas_applying
 from tenants.models import Tenant
-from vendor_api.entitlements import plain_value
 from vendor_api.serializers.fields import format_time
 
 _PREFIX_OF_DETAIL = {"narrowed_by": Prefix.AGENT, "parent_id": Prefix.AGENT, "activation": Prefix.ACTIVATION}
@@ -43,7 +42,7 @@ def validate_license(
         raise NotFound
     decision = decide_license(access.facts, at=at, features=features, product=product)
     standings = quotas_applying(tenant, license=license, at=at)
-    codes = [_shown_reason(reason) for reason in decision.reasons]
+    codes = [shown_reason(reason) for reason in decision.reasons]
     codes += [_quota_warning(standing) for standing in standings if standing.state in _WARNING_OF_STATE]
     return {
         "valid": decision.valid,
@@ -51,7 +50,7 @@ def validate_license(
         "codes": codes,
         "license": _shown_license(access, at),
         "agent": None,
-        "features": {code: plain_value(found.value) for code, found in effective_features(access.facts, at).items()},
+        "features": {code: found.shown for code, found in effective_features(access.facts, at).items()},
         "quotas": standings,
         "activation": None,
         "valid_until": valid_until(access.facts, at),
@@ -73,7 +72,8 @@ def _shown_license(access: AccessSnapshot, at: datetime) -> dict[str, Any]:
     }
 
 
-def _shown_reason(reason: Reason) -> dict[str, Any]:
+def shown_reason(reason: Reason) -> dict[str, Any]:
+    """A reason of the decision; its details stand apart, with ids and times as they are shown."""
     return {
         "code": reason.code.value,
         "message": reason.message,

@@ -90,11 +90,8 @@ def agent_body(facts: AccessFacts, at: datetime) -> AgentBody | None:
 
 
 def features_body(features: Mapping[str, EffectiveFeature]) -> dict[str, object]:
-    """Features by code: a switch as true or false, a limit as a number, a choice as a sorted list."""
-    return {
-        code: sorted(feature.value) if isinstance(feature.value, frozenset) else feature.value
-        for code, feature in sorted(features.items())
-    }
+    """Features by code: a switch as true or false, a limit as a number, a choice as a list in declared order."""
+    return {code: feature.shown for code, feature in sorted(features.items())}
 
 
 @lru_cache(maxsize=10_000)

@@ -160,7 +160,7 @@ def _entitlements(license: License, now: datetime) -> Rows:
     if access is None:
         return
     for name, feature in sorted(effective_features(access.facts, now).items()):
-        value = ", ".join(sorted(feature.value)) if isinstance(feature.value, frozenset) else feature.value
+        value = ", ".join(feature.shown) if isinstance(feature.shown, list) else feature.shown
         yield code(name), feature.kind, code(value), feature.source.replace("_", " "), columns.when(feature.until)
 
 

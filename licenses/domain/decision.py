@@ -213,9 +213,9 @@ def _feature_value_not_allowed(case: Case) -> Sequence[Reason]:
     # A feature that is not granted at all is the rule before this one; its values are not refused twice.
     if feature is None or not feature.granted or feature.allows(asked):
         return ()
-    allowed: object = sorted(feature.value) if isinstance(feature.value, frozenset) else feature.value
-    if feature.kind == FeatureKind.CHOICE:
-        hint = f"Use one of: {', '.join(sorted(feature.value) if isinstance(feature.value, frozenset) else ())}."
+    allowed = feature.shown
+    if isinstance(allowed, list):
+        hint = f"Use one of: {', '.join(allowed)}."
     elif feature.kind == FeatureKind.LIMIT:
         hint = f"Use a number up to {feature.value}."
     else:

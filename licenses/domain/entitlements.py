@@ -1,7 +1,7 @@
 """Which features hold, with which values, and why."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -21,7 +21,8 @@ class EffectiveFeature:
     """A feature as it holds for one caller.
 
     `until` is the next instant at which grants change it; `narrowed_by` the agent, nearest first, whose
-    subset of features leaves it out (its value is then off: False, 0 or the empty set).
+    subset of features leaves it out (its value is then off: False, 0 or the empty set). `choices` are all values
+    of a choice, in the order in which they were declared.
     """
 
     kind: FeatureKind
@@ -29,6 +30,12 @@ class EffectiveFeature:
     source: GrantSource
     until: datetime | None = None
     narrowed_by: UUID | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> bool | int | Decimal | list[str]:
+        """The value as it is shown: the values of a choice as a list, in the order of their declaration."""
+        return in_declared_order(self.value, self.choices)
 
     @property
     def granted(self) -> bool:
@@ -47,6 +54,14 @@ class EffectiveFeature:
         if isinstance(asked, str):
             return asked in choices
         return isinstance(asked, frozenset) and asked <= choices
+
+
+def in_declared_order(value: FeatureValue, choices: Sequence[str]) -> bool | int | Decimal | list[str]:
+    """A feature's value as it is shown; what is not among `choices` (any more) comes last, sorted."""
+    if not isinstance(value, frozenset):
+        return value
+    declared = [choice for choice in choices if choice in value]
+    return declared if len(declared) == len(value) else declared + sorted(value.difference(declared))
 
 
 def effective_features(facts: AccessFacts, at: datetime) -> dict[str, EffectiveFeature]:
@@ -70,6 +85,15 @@ def effective_feature(facts: AccessFacts, code: str, at: datetime) -> EffectiveF
     """One feature of `effective_features`, without the cost of all others; None if nothing grants it."""
     grants = [grant for grant in facts.grants if grant.feature == code]
     return _resolve(code, grants, facts.agents, at) if grants else None
+
+
+def overriding_grant(grants: Iterable[GrantFacts], at: datetime) -> GrantFacts | None:
+    """Of the grants of one feature the licence's own that is in force at `at` and replaces all others."""
+    override: GrantFacts | None = None
+    for grant in grants:
+        if grant.source == GrantSource.LICENSE and _holds(grant, at):
+            override = _newer(override, grant)
+    return override
 
 
 def grant_starts_at(facts: AccessFacts, code: str, at: datetime) -> datetime | None:
@@ -98,18 +122,18 @@ def _resolve(
     if override is not None:
         # What the plans do meanwhile is hidden behind the override, so their edges change nothing.
         until = _earliest((override.expires_at, *override_waiting))
-        feature = EffectiveFeature(override.kind, override.value, GrantSource.LICENSE, until)
+        feature = EffectiveFeature(override.kind, override.value, GrantSource.LICENSE, until, choices=override.choices)
     elif in_force:
         until = _earliest((*(grant.expires_at for grant in in_force), *waiting, *override_waiting))
         has_add_on = any(grant.source == GrantSource.ADD_ON for grant in in_force)
         source = GrantSource.ADD_ON if has_add_on else GrantSource.PLAN
-        feature = EffectiveFeature(in_force[0].kind, _united(in_force), source, until)
+        feature = EffectiveFeature(in_force[0].kind, _united(in_force), source, until, choices=in_force[0].choices)
     else:
         return None
     narrowing = _narrowing(code, agents)
     if narrowing is None:
         return feature
-    return EffectiveFeature(feature.kind, _OFF[feature.kind], feature.source, feature.until, narrowing)
+    return replace(feature, value=_OFF[feature.kind], narrowed_by=narrowing)
 
 
 def _united(grants: Sequence[GrantFacts]) -> FeatureValue:
@@ -129,6 +153,10 @@ def _newer(one: GrantFacts | None, other: GrantFacts) -> GrantFacts:
     if one is None or one.starts_at is None:
         return other
     return one if other.starts_at is None or other.starts_at < one.starts_at else other
+
+
+def _holds(grant: GrantFacts, at: datetime) -> bool:
+    return not _after(grant.starts_at, at) and (grant.expires_at is None or grant.expires_at > at)
 
 
 def _narrowing(code: str, agents: Iterable[AgentFacts]) -> UUID | None:

@@ -52,7 +52,7 @@ class CustomerFacts:
 
 @dataclass(frozen=True, slots=True)
 class LicenseFacts:
-    """A licence's state and term, [starts_at, expires_at), then `grace` on top."""
+    """A licence's state and term, [starts_at, expires_at), then `grace` on top; `trial` if its base plan is one."""
 
     id: UUID
     status: LicenseStatus
@@ -60,6 +60,7 @@ class LicenseFacts:
     expires_at: datetime | None = None
     grace: timedelta = timedelta(0)
     kind: LicenseKind = LicenseKind.BOTH
+    trial: bool = False
 
     @property
     def grace_until(self) -> datetime | None:
@@ -87,7 +88,11 @@ class AgentFacts:
 
 @dataclass(frozen=True, slots=True)
 class GrantFacts:
-    """One grant of a feature, in force in [starts_at, expires_at); None: no edge there."""
+    """One grant of a feature, in force in [starts_at, expires_at); None: no edge there.
+
+    `plan` is the code of the plan that grants it, None for a licence's own; `choices` are all values of the feature,
+    in the order in which they were declared.
+    """
 
     feature: str
     kind: FeatureKind
@@ -95,6 +100,9 @@ class GrantFacts:
     source: GrantSource
     starts_at: datetime | None = None
     expires_at: datetime | None = None
+    id: UUID | None = None
+    plan: str | None = None
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,6 +187,7 @@ def _assemble(
             expires_at=license.expires_at,
             grace=timedelta(days=base.grace_days),
             kind=LicenseKind(license.kind),
+            trial=base.trial,
         ),
         agents=tuple(_agent_facts(agent, limits[LimitLevel.AGENT]) for agent in chain),
         grants=_grants(license, base.id, [plan.id for plan in add_ons]),
@@ -234,7 +235,7 @@ def _grants(license: License, base_plan_id: UUID, add_on_plan_ids: Sequence[UUID
     of_plans = (
         PlanGrant.objects.for_tenant(license.tenant_id)
         .filter(plan_id__in=[base_plan_id, *add_on_plan_ids])
-        .select_related("feature")
+        .select_related("feature", "plan")
         .order_by("id")
     )
     of_license = (
@@ -249,6 +250,9 @@ def _grants(license: License, base_plan_id: UUID, add_on_plan_ids: Sequence[UUID
             kind=FeatureKind(grant.feature.kind),
             value=_value(grant.value),
             source=GrantSource.PLAN if grant.plan_id == base_plan_id else GrantSource.ADD_ON,
+            id=grant.id,
+            plan=grant.plan.code,
+            choices=tuple(grant.feature.choices),
         )
         for grant in of_plans
     ]
@@ -260,6 +264,8 @@ def _grants(license: License, base_plan_id: UUID, add_on_plan_ids: Sequence[UUID
             source=GrantSource.LICENSE,
             starts_at=own.starts_at,
             expires_at=own.expires_at,
+            id=own.id,
+            choices=tuple(own.feature.choices),
         )
         for own in of_license
     ]

@@ -104,7 +104,8 @@ def get_agent_key(tenant: Tenant, agent: Agent, reference: str) -> AgentKey:
 def _resolve(queryset: TenantQuerySet[M], reference: object, prefix: Prefix, code_field: str | None, field: str) -> M:
     found = find(queryset, reference, prefix=prefix, code_field=code_field)
     if found is None:
-        raise Invalid.field(field, "not_found", f"No {_noun(queryset)} has this {_name(code_field)}.")
+        named = f"the {_name(code_field)} '{reference}'" if isinstance(reference, str) else f"this {_name(code_field)}"
+        raise Invalid.field(field, "not_found", f"No {_noun(queryset)} has {named}.")
     return found
 
 

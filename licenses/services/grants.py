@@ -152,7 +152,8 @@ def _pick(features: Mapping[str | UUID, Feature], reference: object, product: Pr
     name = parsed[1] if parsed is not None and parsed[0] == Feature.id_prefix else reference
     found = features.get(name) if isinstance(name, str | UUID) else None
     if found is None:
-        raise Invalid.field(field, "not_found", f"The product {product.code} has no feature of this id or code.")
+        named = f"feature '{reference}'" if isinstance(reference, str) else "feature of this id"
+        raise Invalid.field(field, "not_found", f"The product {product.code} has no {named}.")
     return found
 
 

@@ -29,6 +29,7 @@ class Scope(StrEnum):
     METERS_WRITE = "meters:write"
     QUOTAS_READ = "quotas:read"
     QUOTAS_WRITE = "quotas:write"
+    DECISIONS_READ = "decisions:read"
     USAGE_READ = "usage:read"
     USAGE_WRITE = "usage:write"
     HOLDS_READ = "holds:read"

@@ -54,7 +54,7 @@ def test_self__says_everything_that_holds(vendor: Vendor) -> None:
         "valid": True,
         "code": "valid",
         "codes": [],
-        "features": {"web_search": True, "max_tools": 20, "models": ["large", "small"]},
+        "features": {"web_search": True, "max_tools": 20, "models": ["small", "large"]},
         "rate_limits": [
             {"level": "license", "limit": 60, "window": 60, "burst": 5, "remaining": 4, "reset_seconds": 1}
         ],

@@ -57,7 +57,7 @@ def test_validate__everything_in_order__says_so_with_exactly_these_members(vendo
                 "grace_until": None,
             },
             "agent": {"id": made.agent.public_id, "name": "indexer", "status": "active", "parent_id": None},
-            "features": {"web_search": True, "max_tools": 20, "models": ["large", "small"]},
+            "features": {"web_search": True, "max_tools": 20, "models": ["small", "large"]},
             "activation": None,
             "valid_until": None,
             "nonce": "n-1",

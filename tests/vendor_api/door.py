@@ -43,7 +43,8 @@ class Answer(NamedTuple):
 class Door:
     """A workspace and a secret key to it."""
 
-    def __init__(self, tenant: Tenant | None = None, *, scopes: tuple[str, ...] = ("*",)) -> None:
+    def __init__(self, tenant: Tenant | None = None, *, scopes: tuple[str, ...] = ("*",), prefix: str = PREFIX) -> None:
+        self.prefix = prefix
         self.tenant = tenant or make_workspace()
         created = make_api_key(self.tenant, scopes=scopes)
         self.api_key, self.key = created.api_key, created.text
@@ -66,12 +67,17 @@ class Door:
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         data = raw if raw is not None else (json.dumps(body).encode() if body is not None else b"")
         response = self.client.generic(
-            method, PREFIX + path, data, content_type=content_type if data else "", query_params=query, headers=sent
+            method,
+            self.prefix + path,
+            data,
+            content_type=content_type if data else "",
+            query_params=query,
+            headers=sent,
         )
         content = json.loads(response.content) if response.content else None
         answer = Answer(response.status_code, content, response.headers)
         assert answer.status != 500, answer
-        check_against_document(method, path, answer)
+        check_against_document(method, path, answer, prefix=self.prefix)
         return answer
 
     def get(self, path: str, **query: Any) -> Answer:
@@ -105,9 +111,9 @@ def document() -> Any:
     return json.loads(render(DOORS["vendor"]))
 
 
-def check_against_document(method: str, path: str, answer: Answer) -> None:
+def check_against_document(method: str, path: str, answer: Answer, *, prefix: str = PREFIX) -> None:
     """Fail where an answer is not what the document says, or a status is not in it."""
-    operation = _operation(method, path)
+    operation = _operation(method, prefix + path)
     if operation is None or answer.status == 405:
         return
     described = operation["responses"].get(str(answer.status))
@@ -134,7 +140,7 @@ def check_against_document(method: str, path: str, answer: Answer) -> None:
 def _operation(method: str, path: str) -> Any:
     for template, operations in document()["paths"].items():
         pattern = re.sub(r"\{[^}]+\}", "[^/]+", template)
-        if re.fullmatch(pattern, PREFIX + path):
+        if re.fullmatch(pattern, path):
             return operations.get(method.lower())
     return None
 

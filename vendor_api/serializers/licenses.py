@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from common.ids import Prefix
-from licenses.domain.enums import DisplayedStatus, GrantSource, LicenseKind, LicenseStatus, PlanRole
+from licenses.domain.enums import DisplayedStatus, LicenseKind, LicenseStatus, PlanRole
 from licenses.domain.facts import LicenseFacts
 from licenses.domain.license_times import displayed_status
 from licenses.models import License
@@ -126,6 +126,7 @@ def _with_consequences(license: License, at: datetime) -> Beside:
         starts_at=license.starts_at,
         expires_at=license.expires_at,
         grace=timedelta(days=base.grace_days),
+        trial=base.trial,
     )
     return Beside(
         license,
@@ -152,22 +153,6 @@ class RotatedLicenseShape(LicenseShape):
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
         return super().to_representation(Beside(instance.license, license_key=instance.license_key))
-
-
-class EntitlementShape(Shape):
-    """A feature as it holds now, and why."""
-
-    feature = serializers.CharField()
-    value = GrantValueField()
-    source = serializers.ChoiceField(choices=[each.value for each in GrantSource])  # type: ignore[assignment]
-    until = TimeField(allow_null=True, help_text="When grants change it next.")
-    narrowed_by = serializers.CharField(allow_null=True, help_text="The agent whose subset leaves it out.")
-
-
-class EntitlementsShape(Shape):
-    """Every feature that holds for a licence."""
-
-    data = EntitlementShape(many=True)  # type: ignore[assignment]
 
 
 LICENSE_EXAMPLE: dict[str, Any] = {

@@ -12,13 +12,12 @@ from licenses.selectors.lookup import get_license
 from licenses.services import issuing, license_states
 from metering.services import license_plans
 from tenants.domain.scopes import Scope
-from vendor_api.entitlements import entitlements_of
 from vendor_api.filters.resources import LicenseFilter
 from vendor_api.operations import Operation, Resource
 from vendor_api.serializers.common import ReasonBody
+from vendor_api.serializers.license_terms import LicenseChangeBody
 from vendor_api.serializers.licenses import (
     LICENSE_EXAMPLE,
-    EntitlementsShape,
     IssuedLicenseShape,
     LicenseBody,
     LicenseShape,
@@ -74,7 +73,7 @@ class LicenseView(LicenseRoute):
     operations: ClassVar = {
         "GET": LICENSES.retrieve(),
         "PATCH": LICENSES.change(
-            LicenseBody, description="Lists replace lists; an expiry of null is perpetual. The customer stays."
+            LicenseChangeBody, description="Lists replace lists; an expiry of null is perpetual. The customer stays."
         ),
         "DELETE": LICENSES.archive(description="It is revoked, and left out of lists."),
     }
@@ -168,21 +167,3 @@ class ValidateLicenseView(VendorView):
     def post(self, id: str) -> HttpResponse:
         license = get_license(self.tenant, id)
         return self.show(validate_license(self.tenant, license, at=self.now(), **self.body))
-
-
-class EntitlementsView(VendorView):
-    """/licenses/{id}/entitlements"""
-
-    operations: ClassVar = {
-        "GET": Operation(
-            name="list_license_entitlements",
-            summary="List what a license grants now",
-            tag=LICENSES.tag,
-            scope=Scope.LICENSES_READ,
-            answer=EntitlementsShape,
-            refusals=(404,),
-        )
-    }
-
-    def get(self, id: str) -> HttpResponse:
-        return self.show({"data": entitlements_of(get_license(self.tenant, id), at=self.now())})

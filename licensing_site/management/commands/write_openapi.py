@@ -50,7 +50,8 @@ def render(door: Door) -> str:
     """The document of a door as text; the same code gives the same bytes. Raises CommandError if it is not valid."""
     with patched_settings(door.settings()):
         GENERATOR_STATS.reset()
-        generator = SchemaGenerator(patterns=[path(door.prefix, include(door.urlconf))])
+        urls = {door.prefix: door.urlconf, **door.beside}
+        generator = SchemaGenerator(patterns=[path(prefix, include(urlconf)) for prefix, urlconf in urls.items()])
         document = generator.get_schema(request=None, public=True)
         if GENERATOR_STATS:
             GENERATOR_STATS.emit_summary()
