@@ -22,6 +22,7 @@ register = template.Library()
 #: Word, tone and icon of every status: never colour alone.
 STATUSES = {
     "active": ("Active", "ok", "circle-check"),
+    "trial": ("Trial", "ok", "circle-check"),
     "not_started": ("Not started", "info", "clock"),
     "grace": ("In grace", "warn", "clock"),
     "expired": ("Expired", "", "clock"),

@@ -15,6 +15,7 @@ class DisplayedStatus(StrEnum):
     """What is shown of a licence: what is stored, and where the clock stands."""
 
     ACTIVE = "active"
+    TRIAL = "trial"
     NOT_STARTED = "not_started"
     GRACE = "grace"
     EXPIRED = "expired"

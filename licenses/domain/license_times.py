@@ -84,13 +84,6 @@ def notices_for(term: Term | None, days: Iterable[int]) -> list[int]:
     return sorted({each for each in days if term is None or each < shortest_days(term)})
 
 
-def notice_due(days: Iterable[int], expires_at: datetime, at: datetime) -> int | None:
-    """The notice that is due at `at`: the fewest of `days` before the expiry that have come; None before and after."""
-    if at >= expires_at:
-        return None
-    return min((each for each in days if expires_at - at <= timedelta(days=each)), default=None)
-
-
 def displayed_status(facts: LicenseFacts, at: datetime) -> DisplayedStatus:
     """What a person is shown of the licence at `at`: a stored refusal first, then the clock."""
     if facts.status != LicenseStatus.ACTIVE:
@@ -98,7 +91,7 @@ def displayed_status(facts: LicenseFacts, at: datetime) -> DisplayedStatus:
     if at < facts.starts_at:
         return DisplayedStatus.NOT_STARTED
     if facts.expires_at is None or at < facts.expires_at:
-        return DisplayedStatus.ACTIVE
+        return DisplayedStatus.TRIAL if facts.trial else DisplayedStatus.ACTIVE
     end = facts.grace_until
     return DisplayedStatus.GRACE if end is None or at < end else DisplayedStatus.EXPIRED
 

@@ -46,13 +46,15 @@ def carried_plans(license: License) -> CarriedPlans:
 
 def license_facts(license: License) -> LicenseFacts:
     """State and term of a licence, with its base plan's grace."""
+    base = carried_plans(license).base
     return LicenseFacts(
         id=license.id,
         status=LicenseStatus(license.status),
         starts_at=license.starts_at,
         expires_at=license.expires_at,
-        grace=timedelta(days=carried_plans(license).base.grace_days),
+        grace=timedelta(days=base.grace_days),
         kind=LicenseKind(license.kind),
+        trial=base.trial,
     )
 
 

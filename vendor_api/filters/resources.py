@@ -114,8 +114,10 @@ class LicenseFilter(ArchivableFilter):
         match value:
             case DisplayedStatus.NOT_STARTED:
                 return queryset.exclude(begun)
-            case DisplayedStatus.ACTIVE:
-                return queryset.filter(begun, Q(expires_at__isnull=True) | Q(expires_at__gt=self.at))
+            case DisplayedStatus.ACTIVE | DisplayedStatus.TRIAL:
+                trial = _carries(Q(role=PlanRole.BASE, plan__trial=True))
+                of_this_kind = trial if value == DisplayedStatus.TRIAL else ~trial
+                return queryset.filter(begun, of_this_kind, Q(expires_at__isnull=True) | Q(expires_at__gt=self.at))
         in_grace = _carries(Q(role=PlanRole.BASE, plan__grace_days__gt=0, grace_until__gt=self.at))
         return queryset.filter(begun, over, in_grace if value == DisplayedStatus.GRACE else ~in_grace)
 

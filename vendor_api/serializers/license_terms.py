@@ -6,8 +6,14 @@ from typing import Any
 
 from licenses.services.renewing import FROM_EXPIRY, FROM_NOW
 from vendor_api.serializers.common import ReasonBody
-from vendor_api.serializers.fields import ChoiceField, TimeField
-from vendor_api.serializers.licenses import CustomerReferenceField
+from vendor_api.serializers.fields import ChoiceField, TextField, TimeField
+from vendor_api.serializers.licenses import CustomerReferenceField, LicenseBody
+
+
+class LicenseChangeBody(LicenseBody):
+    """What changes of a licence, and why."""
+
+    reason = TextField(max_length=500, required=False, allow_blank=True, help_text="It is kept in the audit trail.")
 
 
 class RenewBody(ReasonBody):
