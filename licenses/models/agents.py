@@ -32,6 +32,9 @@ class Agent(TenantOwned):
         models.CharField(max_length=64), null=True, blank=True, help_text="Feature codes it may use; none means all."
     )
     rate_limits = models.JSONField(default=list, blank=True, help_text='[{"limit", "window", "burst"}]')
+    hold_limit = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Open holds at once, those of agents below it included."
+    )
     throttle = models.JSONField(null=True, blank=True, help_text="A lower rate for a time.")
     spawned = models.BooleanField(default=False, help_text="Made by its parent rather than by the vendor.")
     metadata = models.JSONField(default=dict, blank=True)

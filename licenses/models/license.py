@@ -37,6 +37,9 @@ class License(TenantOwned):
     metadata = models.JSONField(default=dict, blank=True)
     archived_at = models.DateTimeField(null=True, blank=True)
 
+    hold_limit = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Open holds at once, instead of the plan's."
+    )
     objects = TenantQuerySet["License"].as_manager()
 
     class Meta:
