@@ -4,6 +4,8 @@ from celery import shared_task
 
 from licenses.services.expiring_notices import tell_expiring_licenses as tell_expiring
 from licenses.services.expiry import expire_licenses as expire
+from licenses.services.lapsing import lapse_activations as lapse
+from licenses.services.signing_keys import rotate_due_keys
 
 
 @shared_task(name="licenses.expire_licenses", ignore_result=True)
@@ -16,3 +18,15 @@ def expire_licenses() -> int:
 def tell_expiring_licenses() -> int:
     """Give notice of licences that are about to expire; every minute or so."""
     return tell_expiring()
+
+
+@shared_task(name="licenses.rotate_signing_keys", ignore_result=True)
+def rotate_signing_keys() -> int:
+    """Let the next key sign where one has signed for long enough; once an hour."""
+    return rotate_due_keys()
+
+
+@shared_task(name="licenses.lapse_activations", ignore_result=True)
+def lapse_activations() -> int:
+    """Make known which leases of activations have ended; every ten seconds or so."""
+    return lapse()

@@ -22,7 +22,10 @@ from metering.domain.holds import SettledLine
 from metering.selectors.holds import holds_in_force
 from metering.selectors.quota_statuses import Asked, statuses_from, statuses_of
 from metering.services import holds
+from metering.services.leases import release_lease
 from metering.services.ledger import StaleCallers
+from tenants.domain.actors import Actor
+from tenants.domain.enums import ActorKind
 
 _ROUNDS = 8
 
@@ -73,11 +76,16 @@ def settle(command: HoldCommand, asked: SettleRequest) -> Answer[HoldAnswer]:
 
 
 def release(command: HoldCommand) -> Answer[HoldAnswer]:
-    """Give everything back. Raises NotFound, Conflict."""
+    """Give everything back; a token that carried it is revoked. Raises NotFound, Conflict, RevocationPending."""
     admission = admit(command.credentials, _nothing)
     with rate_fields_on_problems(admission):
         at = admission.known.access.clock.now()
-        hold = holds.release(caller=admission.known.metering, hold_id=_hold_id(command.hold), at=at)
+        hold = release_lease(
+            caller=admission.known.metering,
+            hold_id=_hold_id(command.hold),
+            at=at,
+            actor=agent_actor(admission.known),
+        )
         return _answer(admission, hold, at)
 
 
@@ -124,6 +132,14 @@ def rate_fields_on_problems(admission: Admission[P]) -> Iterator[None]:
     except Problem as problem:
         problem.headers |= admission.fields
         raise
+
+
+def agent_actor(known: KnownCaller) -> Actor:
+    """The calling agent, or licence, as the audit trail names it."""
+    agent = known.access.facts.agent
+    if agent is None:
+        return Actor(kind=ActorKind.AGENT, id=encode_id(Prefix.LICENSE, known.access.facts.license.id))
+    return Actor(kind=ActorKind.AGENT, id=encode_id(Prefix.AGENT, agent.id), name=agent.name)
 
 
 def _nothing(_known: KnownCaller) -> None:

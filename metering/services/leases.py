@@ -4,6 +4,7 @@ Giving the lease back revokes the token, and revoking the token gives the lease 
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,17 +16,18 @@ from django.db import transaction
 from common.clock import real_clock
 from common.errors import Conflict, NotFound
 from common.ids import new_id
-from licenses.models import IssuedToken
+from licenses.domain.enums import SigningKeyStatus
+from licenses.models import IssuedToken, SigningKey
 from licenses.selectors.access import load_agent, load_license
 from licenses.selectors.signing import tokens_of
-from licenses.services import tokens
+from licenses.services import signing_keys, tokens
 from metering.domain.enums import EventKind, OnExcess
 from metering.domain.ledger import Line, Refusal, Request, Verdict
 from metering.domain.quota_keys import event_digest
 from metering.domain.terms import Caller, MeterTerms
 from metering.models import Hold
 from metering.selectors.terms import load_caller
-from metering.services import holds
+from metering.services import holds, ledger_sql
 from metering.services.holds import HoldBook
 from metering.services.ledger import post
 from metering.services.payloads import ask_fingerprint
@@ -111,35 +113,54 @@ def revoke_token(*, tenant: Tenant, token_id: UUID, actor: Actor, reason: str = 
         return tokens.revoke_token(tenant=tenant, token_id=token.id, actor=actor, reason=reason)
 
 
-def give_back_compromised(*, tenant: Tenant, signing_key_id: UUID) -> int:
-    """Give back the leases of living tokens that a compromised key has signed; how many."""
-    carried = tokens_of(tenant).filter(
-        signing_key_id=signing_key_id, hold_id__isnull=False, expires_at__gt=real_clock().now()
-    )
+def rotate_signing_key(*, tenant: Tenant, actor: Actor, reason: str = "", compromised: bool = False) -> SigningKey:
+    """Rotate, and give back the leases of the tokens that a compromised key has signed. Raises RevocationPending."""
     with transaction.atomic():
-        return sum(_give_back(tenant, token) for token in carried)
+        ledger_sql.lock_configuration_shared([tenant.id])  # what holds lock comes before the workspace's row
+        new = signing_keys.rotate_signing_key(tenant=tenant, actor=actor, reason=reason, compromised=compromised)
+        if compromised:
+            _give_back_of_compromised(tenant)
+    return new
 
 
-def _give_back(tenant: Tenant, token: IssuedToken) -> bool:
-    """Whether there was a lease to give back: one that is settled or gone stays as it is."""
+def revoke_signing_key(*, tenant: Tenant, signing_key_id: UUID, actor: Actor, reason: str = "") -> SigningKey:
+    """Revoke a signing key, and give back the leases of what it has signed. Raises NotFound, RevocationPending."""
+    with transaction.atomic():
+        ledger_sql.lock_configuration_shared([tenant.id])
+        key = signing_keys.revoke_signing_key(tenant=tenant, signing_key_id=signing_key_id, actor=actor, reason=reason)
+        _give_back_of_compromised(tenant)
+    return key
+
+
+def _give_back_of_compromised(tenant: Tenant) -> None:
+    carried = tokens_of(tenant).filter(
+        signing_key__status=SigningKeyStatus.COMPROMISED,
+        hold_id__isnull=False,
+        revoked_at__isnull=True,
+        expires_at__gt=real_clock().now(),
+    )
+    for token in carried:
+        _give_back(tenant, token)
+
+
+def _give_back(tenant: Tenant, token: IssuedToken) -> None:
+    """Give back a token's lease; one that is settled or gone stays as it is."""
     access = (
         load_license(tenant.id, token.license_id) if token.agent_id is None else load_agent(tenant.id, token.agent_id)
     )
     if access is None or token.hold_id is None:
-        return False
-    try:
+        return
+    with suppress(Conflict, NotFound):
         holds.release(caller=load_caller(access), hold_id=token.hold_id, at=clock_of(tenant).now())
-    except (Conflict, NotFound):
-        return False
-    return True
 
 
 __all__ = [
     "LeaseRefused",
     "LeasedLine",
     "give_back",
-    "give_back_compromised",
     "release_lease",
+    "revoke_signing_key",
     "revoke_token",
+    "rotate_signing_key",
     "take_lease",
 ]
