@@ -30,10 +30,11 @@ from metering.domain.terms import Caller, MeterTerms
 from metering.selectors.quota_statuses import CallerQuotas
 from metering.selectors.terms import load_caller
 from tenants.domain.enums import EpochKind
+from tenants.models import ApiKey
 from tenants.selectors.api_keys import authenticate
 from tenants.selectors.epochs import read_epochs
-
 from tenants.services.key_digests import note_stale_digest
+
 #: So many callers are remembered; the one that was not seen for longest goes first.
 CAPACITY = 20_000
 
@@ -193,13 +194,13 @@ def _read(credentials: Credentials, token: str) -> AccessSnapshot | Problem:
     access = load_by_license_key(api_key.tenant_id, credentials.license_key)
     if access is None:
         return NotFound("There is no such license key here.", code="license_key_unknown")
+    note_stale_digest(ApiKey, api_key.id, parsed, api_key.pepper_id)
+    proved_license_key(access, credentials.license_key)
     return replace(
         access,
         key_id=api_key.id,
         key_expires_at=api_key.expires_at,
         key_networks=tuple(api_key.networks),
-    note_stale_digest(ApiKey, api_key.id, parsed, api_key.pepper_id)
-    proved_license_key(access, credentials.license_key)
         epoch_keys=(*access.epoch_keys, epoch_key),
         versions=(*access.versions, version),
     )
