@@ -13,3 +13,9 @@ def metering_vectors(*kinds: str) -> list[Vector]:
     """The metering vectors of these kinds, in the file's order."""
     vectors: list[Vector] = json.loads((Path(__file__).parent / "metering.json").read_text(encoding="utf-8"))
     return [vector for vector in vectors if vector["kind"] in kinds]
+
+
+@cache
+def jose_vectors() -> Any:
+    """What the RFCs of JOSE and the draft of the Token Status List show as examples."""
+    return json.loads((Path(__file__).parent / "jose.json").read_text(encoding="utf-8"))
