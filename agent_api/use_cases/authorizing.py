@@ -8,18 +8,19 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+from agent_api.use_cases.activated import check_names, standing_activations
 from agent_api.use_cases.answering import Answer
 from agent_api.use_cases.callers import Admission, Ask, Credentials, KnownCaller, admit_many
 from agent_api.use_cases.posting import Job, post_many
 from agent_api.use_cases.usage_lines import AskedLine, check_lines
 from agent_api.wire.answers import AuthorizeAnswer, HoldBody, ReasonBody
 from agent_api.wire.requests import DEFAULT_TTL, AuthorizeRequest
-from agent_api.wire.shapes import hold_body, quota_bodies, quota_refusal, reason_bodies
+from agent_api.wire.shapes import hold_body, hold_limit_refusal, quota_bodies, quota_refusal, reason_bodies
 from common.errors import Conflict, Problem
 from common.ids import Prefix, encode_id, new_id
 from common.quantities import format_quantity
 from licenses.domain.decision import LicenseDecision, decide_license
-from licenses.domain.facts import AskedValue
+from licenses.domain.facts import ActivationFacts, AskedValue
 from licenses.services.gate import note_refusal
 from metering.domain.dimensions import matches
 from metering.domain.enums import EventKind, HoldStatus, OnExcess
@@ -61,14 +62,20 @@ class _NewHold:
 class _Authorization(Job):
     """One command on its way: `decision` of its licence, `lines` of its usage, `hold` if one is asked for."""
 
-    __slots__ = ("_event_ids", "_hold_id", "asked", "at", "decision", "fields", "hold", "id", "lines")
+    __slots__ = ("_event_ids", "_hold_id", "activation", "asked", "at", "decision", "fields", "hold", "id", "lines")
 
     def __init__(
-        self, command: AuthorizeCommand, known: KnownCaller, lines: Sequence[AskedLine], fields: Mapping[str, str]
+        self,
+        command: AuthorizeCommand,
+        known: KnownCaller,
+        lines: Sequence[AskedLine],
+        fields: Mapping[str, str],
+        activation: ActivationFacts | None = None,
     ) -> None:
         super().__init__(command.credentials, known)
         self.asked = command.asked
         self.fields = fields
+        self.activation = activation
         self.lines = lines
         self.id = command.asked.id or str(new_id())
         self.hold: _NewHold | None = None
@@ -95,6 +102,8 @@ class _Authorization(Job):
             self.problem = lines
         else:
             self.lines = lines
+            # Its licence may have had none when this call came in.
+            [self.activation] = standing_activations([_named(self.known, self.asked)])
             self._decide()
 
     def intents(self) -> dict[UUID, tuple[datetime, OnExcess]]:
@@ -103,7 +112,7 @@ class _Authorization(Job):
     def _decide(self) -> None:
         access = self.known.access
         self.at = access.clock.now()
-        self.decision: LicenseDecision = _decide_license(self.asked, self.known, self.at)
+        self.decision: LicenseDecision = _decide_license(self.asked, self.known, self.at, self.activation)
         if not self.decision.valid or not self.counts:
             return
         mode = str(self.asked.mode)
@@ -142,6 +151,7 @@ class _Authorization(Job):
                 ],
                 at=self.at,
                 hold_id=None if self.hold is None else self.hold.id,
+                hold_limits=() if self.hold is None else self.known.metering.hold_limits,
             )
         ]
 
@@ -153,10 +163,11 @@ def authorize_many(commands: Sequence[AuthorizeCommand]) -> list[Answer[Authoriz
     """
     asks = [Ask(command.credentials, partial(_lines, command.asked)) for command in commands]
     admitted = admit_many(asks)
+    inside = {place: found for place, found in enumerate(admitted) if isinstance(found, Admission)}
+    activations = standing_activations([_named(found.known, commands[place].asked) for place, found in inside.items()])
     jobs = {
-        place: _Authorization(commands[place], found.known, found.plan, found.fields)
-        for place, found in enumerate(admitted)
-        if isinstance(found, Admission)
+        place: _Authorization(commands[place], found.known, found.plan, found.fields, activation)
+        for (place, found), activation in zip(inside.items(), activations, strict=True)
     }
     post_many(list(jobs.values()))
     standing = _standing([job for job in jobs.values() if job.posted is None and job.problem is None])
@@ -170,17 +181,25 @@ def authorize_many(commands: Sequence[AuthorizeCommand]) -> list[Answer[Authoriz
 
 
 def _lines(asked: AuthorizeRequest, known: KnownCaller) -> Sequence[AskedLine] | Problem:
-    return check_lines(known, asked.usage or (), reserving=asked.mode == "hold")
+    fault = check_names(known, asked.fingerprint, asked.instance)
+    return check_lines(known, asked.usage or (), reserving=asked.mode == "hold") if fault is None else fault
 
 
-def _decide_license(asked: AuthorizeRequest, known: KnownCaller, at: datetime) -> LicenseDecision:
+def _named(known: KnownCaller, asked: AuthorizeRequest) -> tuple[KnownCaller, str | None, str | None]:
+    return known, asked.fingerprint, asked.instance
+
+
+def _decide_license(
+    asked: AuthorizeRequest, known: KnownCaller, at: datetime, activation: ActivationFacts | None
+) -> LicenseDecision:
     feature = asked.feature
     return decide_license(
         known.access.facts,
         at=at,
         features=() if feature is None else (feature,),
         feature_value=None if feature is None or asked.value is None else (feature, _value(asked.value)),
-        fingerprint=asked.fingerprint,
+        fingerprint=asked.fingerprint if asked.instance is None else asked.instance,
+        activation=activation,
     )
 
 
@@ -224,6 +243,7 @@ def _undone(job: _Authorization, statuses: Sequence[QuotaStatus]) -> AuthorizeAn
 def _done(job: _Authorization, request: Request, statuses: Sequence[QuotaStatus]) -> AuthorizeAnswer:
     if request.verdict is Verdict.REFUSED:
         refused = [quota_refusal(_as_status(refusal), refusal.asked) for refusal in request.refusals]
+        refused += [hold_limit_refusal(crowded) for crowded in request.crowded]
         return _body(job, refused, statuses)
     body = _body(job, [], statuses)
     known = request.known

@@ -33,6 +33,7 @@ class ReasonBody(Struct, kw_only=True):
     remaining: Amount | UnsetType = UNSET
     resets_at: Moment | UnsetType | None = UNSET
     asked: str | UnsetType = UNSET
+    current: int | UnsetType = UNSET
     feature: str | UnsetType = UNSET
     allowed: Feature | UnsetType = UNSET
     narrowed_by: str | UnsetType = UNSET
@@ -90,11 +91,16 @@ class QuotaBody(Struct):
     resets_at: Moment | None
 
 
+class Nothing(Struct):
+    """There is nothing to say."""
+
+
 class ActivationBody(Struct):
-    """The activation of the fingerprint that was sent."""
+    """The activation of the fingerprint or instance that was sent."""
 
     id: str
-    fingerprint: str
+    fingerprint: str | None
+    instance: str | None
     expires_at: Moment | None
 
 

@@ -27,6 +27,7 @@ from licenses.domain.facts import AccessFacts
 from licenses.domain.license_times import displayed_status
 from licenses.domain.rate_limits import LimitState
 from metering.domain.enums import HoldStatus, QuotaMode, QuotaState
+from metering.domain.ledger import Crowded
 from metering.domain.quota_state import headroom
 from metering.domain.terms import QuotaTerms
 from metering.selectors.quota_statuses import QuotaStatus
@@ -134,6 +135,24 @@ def quota_refusal(status: QuotaStatus, asked: Decimal) -> ReasonBody:
     body.asked = format_quantity(asked)
     body.remaining = format_quantity(status.remaining if left is None else left)
     return body
+
+
+def hold_limit_refusal(crowded: Crowded) -> ReasonBody:
+    """Why no further hold can be opened, and when the next place is free."""
+    scope = crowded.limit.level.value
+    return ReasonBody(
+        code="concurrency_exceeded",
+        message=(
+            f"The {scope} has {crowded.current} holds open, and may have {crowded.limit.limit}. "
+            f"Settle or release one, or wait until one expires."
+        ),
+        blocks=True,
+        retryable=True,
+        until=crowded.until,
+        scope=scope,
+        limit=str(crowded.limit.limit),
+        current=crowded.current,
+    )
 
 
 def quota_warnings(statuses: Iterable[QuotaStatus]) -> list[ReasonBody]:

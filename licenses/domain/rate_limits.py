@@ -19,6 +19,14 @@ class GateLimit(NamedTuple):
     burst: int
 
 
+class HoldLimit(NamedTuple):
+    """At most so many open holds at once of a licence, or of an agent with all below it."""
+
+    level: LimitLevel
+    subject_id: UUID
+    limit: int
+
+
 @dataclass(frozen=True, slots=True)
 class LimitState:
     """A limiter after a call, for the RateLimit fields.

@@ -34,8 +34,10 @@ from licenses.domain.facts import (
     RateLimitFacts,
     TenantFacts,
 )
-from licenses.domain.rate_limits import GateLimit, applicable_limits
-from licenses.models import Agent, AgentKey, License, LicenseGrant, LicensePlan, PlanGrant
+from licenses.domain.rate_limits import GateLimit, HoldLimit, applicable_limits
+from licenses.models import Activation, Agent, AgentKey, License, LicensePlan
+from licenses.selectors.grant_facts import grants_of
+from licenses.selectors.licenses import CarriedPlans
 from tenants.domain.enums import CustomerStatus, EpochKind, TenantStatus
 from tenants.models import Tenant
 from tenants.selectors.epochs import read_epochs
@@ -65,6 +67,7 @@ class AccessSnapshot:
     versions: tuple[int, ...]
     key_networks: tuple[str, ...] = ()
     key_pepper_id: str = ""
+    hold_limits: tuple[HoldLimit, ...] = ()
 
     @property
     def tenant_id(self) -> UUID:
@@ -216,7 +219,17 @@ def _assemble(
         epoch_keys=epoch_keys,
         versions=versions,
         key_networks=tuple(networks),
+        hold_limits=_hold_limits(license, CarriedPlans(base, tuple(add_ons)), chain),
     )
+
+
+def _hold_limits(license: License, plans: CarriedPlans, chain: Sequence[Agent]) -> tuple[HoldLimit, ...]:
+    """The agent's and its parents' own, then the licence's, or else that of its plans."""
+    found = [HoldLimit(LimitLevel.AGENT, agent.id, agent.hold_limit) for agent in chain if agent.hold_limit is not None]
+    of_license = plans.hold_limit if license.hold_limit is None else license.hold_limit
+    if of_license is not None:
+        found.append(HoldLimit(LimitLevel.LICENSE, license.id, of_license))
+    return tuple(found)
 
 
 def _agent_facts(agent: Agent, default_limits: tuple[RateLimitFacts, ...]) -> AgentFacts:

@@ -28,6 +28,20 @@ class CarriedPlans:
             return None
         return self.base.agent_limit + sum(plan.agent_limit or 0 for plan in self.add_ons)
 
+    @property
+    def hold_limit(self) -> int | None:
+        """How many holds may be open at once: the base plan's number and what add-ons add; None: no limit."""
+        if self.base.hold_limit is None:
+            return None
+        return self.base.hold_limit + sum(plan.hold_limit or 0 for plan in self.add_ons)
+
+    @property
+    def activation_limit(self) -> int | None:
+        """How many activations may hold a place at once: the base plan's number and what add-ons add; None: no limit."""
+        if self.base.activation_limit is None:
+            return None
+        return self.base.activation_limit + sum(plan.activation_limit or 0 for plan in self.add_ons)
+
 
 def carried_plans(license: License) -> CarriedPlans:
     """The plans of a licence with their product, in one query; none where `carried_plans` was prefetched."""

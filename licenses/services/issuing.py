@@ -135,6 +135,7 @@ def update_license(
     expires_at: datetime | UnsetType | None = UNSET,
     grants: Sequence[Mapping[str, Any]] | UnsetType = UNSET,
     rate_limits: Sequence[Mapping[str, Any]] | UnsetType = UNSET,
+    hold_limit: int | UnsetType | None = UNSET,
     metadata: Mapping[str, Any] | UnsetType | None = UNSET,
     customer: CustomerReference | UnsetType = UNSET,
     reason: str = "",
@@ -150,6 +151,7 @@ def update_license(
         "starts_at": UNSET if starts_at is UNSET else fields.instant(starts_at, "starts_at"),
         "expires_at": UNSET if expires_at is UNSET else fields.optional_instant(expires_at, "expires_at"),
         "rate_limits": UNSET if rate_limits is UNSET else fields.rate_limits(rate_limits, levels=LIMIT_LEVELS),
+        "hold_limit": UNSET if hold_limit is UNSET else fields.optional_integer(hold_limit, "hold_limit"),
         "metadata": UNSET if metadata is UNSET else fields.metadata(metadata),
     }
     reason = fields.reason(reason)

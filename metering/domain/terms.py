@@ -7,6 +7,7 @@ from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from licenses.domain.rate_limits import HoldLimit
 from metering.domain.enums import Aggregation, Anchor, Period, QuotaMode, Scope
 from metering.domain.periods import Window, period_window
 from metering.domain.quota_keys import balance_id
@@ -75,6 +76,9 @@ class Caller:
     quotas: tuple[QuotaTerms, ...]
     epochs: tuple[tuple[str, UUID, int], ...]
     quotas_of: Mapping[UUID, tuple[QuotaTerms, ...]] = field(default_factory=dict)
+    hold_limits: tuple[HoldLimit, ...] = ()
+    remembered: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    """What the ledger has worked out for each meter, by code: good as long as this copy is."""
 
     def meter_of_type(self, event_type: str) -> MeterTerms | None:
         """The meter that takes CloudEvents of this type."""

@@ -49,6 +49,7 @@ def load_caller(access: AccessSnapshot) -> Caller:
             (key.kind, key.id, version) for key, version in zip(access.epoch_keys, access.versions, strict=True)
         ),
         quotas_of={meter_id: tuple(of_meter) for meter_id, of_meter in by_meter.items()},
+        hold_limits=access.hold_limits,
     )
 
 

@@ -3,6 +3,7 @@
 Every change of a hold locks in the ledger's order: configuration, balances, then the hold and its lines.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,6 +28,7 @@ from metering.selectors.terms import load_caller
 from metering.services import ledger_sql
 from metering.services.expiring_holds import tell_expired
 from metering.services.ledger import Posted, StaleCallers, post
+from metering.services.open_holds import lock_places
 from metering.services.payloads import settlement_fingerprint
 
 _MAX_CLIENT_ID = UsageEvent._meta.get_field("client_id").max_length
@@ -235,11 +237,15 @@ def release(*, caller: Caller, hold_id: UUID, at: datetime) -> Hold:
 
 def extend(*, caller: Caller, hold_id: UUID, ttl: int, at: datetime) -> Hold:
     """Let an open hold end `ttl` seconds from now. Raises NotFound, Conflict `hold_settled|released|expired`."""
+    began = time.monotonic()
     with transaction.atomic():
         hold, balances, lines = _lock(caller, hold_id)
+        lock_places(_holder(hold, caller).hold_limits)
+        # Who had the lock may have taken the place of a hold that ended while this call waited.
+        now = at + timedelta(seconds=time.monotonic() - began)
         # An ask that came first, by a clock that is ahead, may have given back what it reserved.
         is_swept = {line.balance_id for line in lines} != balances.keys()
-        if hold.status != HoldStatus.OPEN or hold.expires_at <= at or is_swept:
+        if hold.status != HoldStatus.OPEN or hold.expires_at <= now or is_swept:
             raise _over(hold)
         hold.expires_at = at + timedelta(seconds=ttl)
         hold.save(update_fields=["expires_at", "updated_at"])

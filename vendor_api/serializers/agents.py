@@ -40,6 +40,9 @@ class AgentBody(Body):
         help_text="The features that it may use; null: all that the licence has.",
     )
     rate_limits = capped_list(RateLimitBody)
+    hold_limit = WholeNumberField(
+        required=False, allow_null=True, help_text="Open holds at once, those of agents below it included."
+    )
     metadata = MetadataField(required=False)
 
 
@@ -56,6 +59,7 @@ class AgentShape(ResourceShape):
     expires_at = TimeField(allow_null=True)
     features = serializers.ListField(child=serializers.CharField(), allow_null=True)
     rate_limits = RateLimitShape(many=True)
+    hold_limit = serializers.IntegerField(allow_null=True)
     metadata = MetadataField()
     suspended_at = TimeField(allow_null=True)
     revoked_at = TimeField(allow_null=True)

@@ -22,7 +22,15 @@ from vendor_api.serializers.common import (
     capped_list,
     text_list,
 )
-from vendor_api.serializers.fields import AnyField, ChoiceField, IdField, ReferenceField, TextField, TimeField
+from vendor_api.serializers.fields import (
+    AnyField,
+    ChoiceField,
+    IdField,
+    ReferenceField,
+    TextField,
+    TimeField,
+    WholeNumberField,
+)
 from vendor_api.serializers.plans import MAX_PARTS, GrantValueField
 
 MAX_ADD_ONS = 50
@@ -78,6 +86,9 @@ class LicenseBody(Body):
     expires_at = TimeField(required=False, allow_null=True, help_text="Null: after the plan's term, if it has one.")
     grants = capped_list(LicenseGrantBody, at_most=MAX_PARTS)
     rate_limits = capped_list(LevelRateLimitBody)
+    hold_limit = WholeNumberField(
+        required=False, allow_null=True, help_text="Open holds at once, instead of the plan's."
+    )
     metadata = MetadataField(required=False)
 
 
@@ -106,6 +117,7 @@ class LicenseShape(ResourceShape):
     grace_until = TimeField(allow_null=True)
     grants = LicenseGrantShape(many=True)
     rate_limits = LevelRateLimitShape(many=True)
+    hold_limit = serializers.IntegerField(allow_null=True)
     key_hint = serializers.CharField(allow_null=True, help_text="The end of its licence key.")
     metadata = MetadataField()
     suspended_at = TimeField(allow_null=True)
