@@ -205,7 +205,7 @@ def write_batch(requests: Sequence[Request], balances: Iterable[BalanceState]) -
     again.
     """
     changed = [balance for balance in balances if balance.changed]
-    if len(requests) < COPY_FROM:
+    if sum(len(request.lines) for request in requests) < COPY_FROM:
         lines = [(request, line) for request in requests for line in eventful_lines(request)]
         statements = [_insert_ids(requests)] if requests else []
         statements += [_insert_events(lines)] if lines else []

@@ -1,4 +1,4 @@
-"""Where lines count: found once per caller, meter and period of a batch, not once per line."""
+"""Where lines count: found once per caller, meter and period, not once per line."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +22,11 @@ class _Stretch:
     end: datetime
     targets: tuple[Target, ...]
     filtered: bool
+    specs: dict[UUID, BalanceSpec]
+    current: frozenset[UUID]
+
+    def contains(self, at: datetime) -> bool:
+        return self.start <= at < self.end
 
 
 class Targets:
@@ -43,28 +48,44 @@ class Targets:
         """The targets of a line of `meter` at `occurred_at`, recorded at `at` (both workspace time)."""
         key = (id(caller), id(meter))
         stretch = self._stretches.get(key)
-        if stretch is None or not stretch.start <= occurred_at < stretch.end:
-            stretch = self._stretches[key] = self._stretch(caller, meter.id, occurred_at, at)
+        if stretch is None or not stretch.contains(occurred_at):
+            stretch = self._stretches[key] = _stretch(caller, meter, occurred_at, at)
+            self._join(stretch, at)
         if not stretch.filtered:
             return stretch.targets
         return [target for target in stretch.targets if matches(target.quota.filter, dimensions)]
 
-    def _stretch(self, caller: Caller, meter_id: UUID, occurred_at: datetime, at: datetime) -> _Stretch:
-        start, end = _FIRST, _LAST
-        targets: list[Target] = []
-        filtered = False
-        for quota in caller.quotas_of.get(meter_id, ()):
-            own = quota.window(occurred_at, caller.timezone)
-            now = own if own.contains(at) else quota.window(at, caller.timezone)
-            # An event dated ahead of its recording counts in its own period, which cannot be closed.
-            target = Target(quota, quota.balance_id(own), quota.balance_id(now))
-            for balance_id, window in ((target.own, own), (target.open, now)):
-                if balance_id not in self.specs:
-                    self.specs[balance_id] = BalanceSpec(caller, quota, window)
-                    self.at_of[balance_id] = at
-            self.current.add(target.open)
-            targets.append(target)
-            filtered = filtered or bool(quota.filter)
-            start = max(start, own.start)
-            end = end if own.end is None else min(end, own.end)
-        return _Stretch(start, end, tuple(targets), filtered)
+    def _join(self, stretch: _Stretch, at: datetime) -> None:
+        for balance_id, spec in stretch.specs.items():
+            if self.specs.setdefault(balance_id, spec) is spec:
+                self.at_of[balance_id] = at
+        self.current |= stretch.current
+
+
+def _stretch(caller: Caller, meter: MeterTerms, occurred_at: datetime, at: datetime) -> _Stretch:
+    """Worked out once for a snapshot, as long as what happens is recorded in the period in which it happened."""
+    remembered: _Stretch | None = caller.remembered.get(meter.code)
+    if remembered is not None and remembered.contains(occurred_at) and remembered.contains(at):
+        return remembered
+    stretch = _work_out(caller, meter, occurred_at, at)
+    if stretch.contains(at):
+        caller.remembered[meter.code] = stretch
+    return stretch
+
+
+def _work_out(caller: Caller, meter: MeterTerms, occurred_at: datetime, at: datetime) -> _Stretch:
+    start, end = _FIRST, _LAST
+    targets: list[Target] = []
+    specs: dict[UUID, BalanceSpec] = {}
+    for quota in caller.quotas_of.get(meter.id, ()):
+        own = quota.window(occurred_at, caller.timezone)
+        now = own if own.contains(at) else quota.window(at, caller.timezone)
+        # An event dated ahead of its recording counts in its own period, which cannot be closed.
+        target = Target(quota, quota.balance_id(own), quota.balance_id(now))
+        specs.setdefault(target.own, BalanceSpec(caller, quota, own))
+        specs.setdefault(target.open, BalanceSpec(caller, quota, now))
+        targets.append(target)
+        start = max(start, own.start)
+        end = end if own.end is None else min(end, own.end)
+    current = frozenset(target.open for target in targets)
+    return _Stretch(start, end, tuple(targets), any(target.quota.filter for target in targets), specs, current)

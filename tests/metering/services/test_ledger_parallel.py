@@ -67,6 +67,24 @@ def test_ids__without_any_quota_to_lock__count_once():
     assert UsageEvent.objects.count() == 20
 
 
+@pytest.mark.parametrize("size", [40, 60])
+def test_ids__in_batches_that_overlap_without_any_quota_to_lock__count_once(size):
+    """Small batches insert ids and large ones copy them: whoever is second waits, and then sees them."""
+    world = make_world()
+    caller = world.caller()
+    starts = [*range(0, 240, 20)] * 2
+    batches = [
+        [world.request("1", id=f"call-{start + each}", caller=caller, occurred_at=NOW) for each in range(size)]
+        for start in starts
+    ]
+    for batch in batches:
+        random.Random(len(batch)).shuffle(batch)
+    in_threads([lambda batch=batch: post(batch) for batch in batches])
+    verdicts = [request.verdict for batch in batches for request in batch]
+    assert verdicts.count(Verdict.DONE) == UsageEvent.objects.count() == EventId.objects.count() == 220 + size
+    assert verdicts.count(Verdict.REPLAYED) == len(verdicts) - (220 + size)
+
+
 def test_consume__200_at_once_on_a_hard_quota_of_50__allows_exactly_50():
     world = make_world()
     quota = world.quota("50")
