@@ -4,40 +4,42 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from django.db import transaction
 from msgspec import UNSET, UnsetType
 
-from common.crypto import mint_license_key
 from common.epochs import EpochKey
 from common.errors import Conflict, Invalid
-from licenses.domain.enums import LicenseKind, PlanRole
+from licenses.domain.enums import LicenseKind
 from licenses.domain.license_changes import LicenseChange
-from licenses.domain.license_times import Term, add_term
-from licenses.models import License, LicensePlan, Plan
-from licenses.selectors.licenses import CarriedPlans, carried_plans
-from licenses.selectors.lookup import resolve_customer, resolve_plan
+from licenses.models import License, LicensePlan
+from licenses.selectors.licenses import carried_plans
+from licenses.selectors.lookup import resolve_customer
 from licenses.services.grants import read_license_grants, replace_license_grants
+from licenses.services.license_drafts import (
+    PlanBook,
+    PlanReference,
+    carrying,
+    check_order,
+    draft_license,
+    find_plans,
+    set_new_key,
+    store_drafts,
+)
 from licenses.services.license_rules import refuse_if_forbidden
 from licenses.services.plans import LIMIT_LEVELS
 from tenants.domain.actors import Actor
 from tenants.domain.enums import CustomerStatus, EpochKind
 from tenants.models import Customer, Tenant
-from tenants.selectors.clocks import clock_of
 from tenants.services import fields
 from tenants.services.auditing import record_audit
-from tenants.services.changes import Changes, apply_changes, plain
+from tenants.services.changes import Changes, apply_changes
 from tenants.services.customers import get_or_create_customer
 from tenants.services.epochs import bump_epochs, republish
 from tenants.services.locks import lock_configuration
-from tenants.services.outbox import emit_event
-
-MAX_ADD_ONS = 20
 
 #: A customer itself, its id (UUID or `cus_...`), its external id, or `{"external_id", "name"}` to be made if need be.
 CustomerReference = Customer | UUID | str | Mapping[str, Any]
-PlanReference = Plan | UUID | str
 
 
 class IssuedLicense(NamedTuple):
@@ -62,6 +64,7 @@ def issue_license(
     expires_at: datetime | None = None,
     grants: Sequence[Mapping[str, Any]] = (),
     rate_limits: Sequence[Mapping[str, Any]] = (),
+    hold_limit: int | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> IssuedLicense:
     """Issue a licence. It starts now, on the workspace's clock, and ends with the plan's term unless times are given.
@@ -74,53 +77,20 @@ def issue_license(
         # The plan may bring a quota that counts all of the customer's usage: no event in flight may miss it.
         lock_configuration(tenant.id)
         holder = find_holder(tenant, actor, customer)
-        plans = _plans(tenant, plan, add_ons)
-        begin, end = _lifetime(tenant, plans.base, starts_at, expires_at)
-        license = License(
-            tenant=tenant,
-            customer=holder,
-            kind=fields.member(kind, "kind", LicenseKind),
-            starts_at=begin,
-            expires_at=end,
-            rate_limits=fields.rate_limits(rate_limits, levels=LIMIT_LEVELS),
-            metadata=fields.metadata(metadata),
+        draft = draft_license(
+            PlanBook(tenant),
+            plan=plan,
+            add_ons=add_ons,
+            kind=kind,
+            starts_at=starts_at,
+            expires_at=expires_at,
+            grants=grants,
+            rate_limits=rate_limits,
+            hold_limit=hold_limit,
+            metadata=metadata,
         )
-        wanted = read_license_grants(plans.product, grants)
-        license_key = None if license.kind == LicenseKind.SIGNED else _set_new_key(license)
-        license.save(force_insert=True)
-        _carry(license, plans)
-        replace_license_grants(license, wanted)
-        record_audit(
-            tenant_id=tenant.id,
-            actor=actor,
-            action="license.issued",
-            target=license,
-            changes={
-                "customer": [None, holder.public_id],
-                "plan": [None, plans.base.code],
-                "add_ons": [None, [each.code for each in plans.add_ons]],
-                "starts_at": [None, plain(begin)],
-                "expires_at": [None, plain(end)],
-                "grants": [None, [grant.shown() for grant in wanted]],
-            },
-        )
-        emit_event(
-            tenant_id=tenant.id,
-            type="license.issued",
-            subject=license.public_id,
-            data={
-                "license": license.public_id,
-                "customer": holder.public_id,
-                "plan": plans.base.public_id,
-                "add_ons": [each.public_id for each in plans.add_ons],
-                "product": plans.product.public_id,
-                "kind": license.kind,
-                "starts_at": plain(begin),
-                "expires_at": plain(end),
-            },
-        )
-        bump_epochs(tenant.id, EpochKey(EpochKind.CUSTOMER, holder.id))
-    return IssuedLicense(license, license_key)
+        store_drafts(tenant, actor, [(draft, holder)])
+    return IssuedLicense(draft.license, draft.license_key)
 
 
 def update_license(
@@ -168,7 +138,7 @@ def update_license(
             # The new expiry is to be made known in its turn.
             license.expired_noted_at = license.expiring_noted_days = None
         if changes.keys() & {"starts_at", "expires_at"}:
-            _check_order(license.starts_at, license.expires_at)
+            check_order(license.starts_at, license.expires_at)
         changes |= _change_plans(license, plan, add_ons)
         if grants is not UNSET:
             changes |= _change_grants(license, grants)
@@ -200,7 +170,7 @@ def rotate_license_key(*, tenant: Tenant, license_id: UUID, actor: Actor, reason
         if license.kind == LicenseKind.SIGNED:
             raise Conflict("license_only_signed", "The license is of kind signed and carries no key. Change its kind.")
         before = license.key_hint
-        text = _set_new_key(license)
+        text = set_new_key(license)
         license.save(update_fields=["key_digest", "key_pepper_id", "key_hint", "updated_at"])
         record_audit(
             tenant_id=tenant.id,
@@ -239,79 +209,14 @@ def _named_customer_id(tenant: Tenant, customer: CustomerReference) -> UUID | No
     return None if reference is None else resolve_customer(tenant, reference).id
 
 
-def _plans(
-    tenant: Tenant, plan: PlanReference, add_ons: Sequence[PlanReference], *, carried: Sequence[Plan] = ()
-) -> CarriedPlans:
-    """Base plan and add-ons as they are named. What the licence carries already may be archived."""
-    base = _plan(tenant, plan, "plan", carried)
-    found: list[Plan] = []
-    for place, reference in fields.items(add_ons, "add_ons", most=MAX_ADD_ONS):
-        add_on = _plan(tenant, reference, place, carried)
-        if add_on.product_id != base.product_id:
-            detail = f"The plan {add_on.code} is of another product than {base.code}."
-            raise Invalid.field(place, "other_product", detail)
-        if add_on.id in {base.id, *(each.id for each in found)}:
-            raise Invalid.field(place, "duplicate", f"The license carries the plan {add_on.code} already.")
-        found.append(add_on)
-    return CarriedPlans(base, tuple(found))
-
-
-def _plan(tenant: Tenant, reference: PlanReference, field: str, carried: Sequence[Plan]) -> Plan:
-    plan = resolve_plan(tenant, reference, field=field)
-    if plan.archived_at is not None and plan not in carried:
-        raise Invalid.field(field, "archived", f"The plan {plan.code} is archived; no new license can carry it.")
-    return plan
-
-
-def _lifetime(
-    tenant: Tenant, plan: Plan, starts_at: datetime | None, expires_at: datetime | None
-) -> tuple[datetime, datetime | None]:
-    begin = fields.optional_instant(starts_at, "starts_at")
-    end = fields.optional_instant(expires_at, "expires_at")
-    if begin is None:
-        now = clock_of(tenant).now()
-        begin = now if end is None else min(now, end)
-    else:
-        _check_order(begin, end)
-    if end is None and plan.term is not None:
-        try:
-            end = add_term(begin, Term(**plan.term), zone=ZoneInfo(tenant.timezone))
-        except ValueError:
-            detail = "The plan's term would end beyond the year 9999. Give an expiry."
-            raise Invalid.field("starts_at", "invalid", detail) from None
-    return begin, end
-
-
-def _check_order(begin: datetime, end: datetime | None) -> None:
-    if end is not None and end <= begin:
-        raise Invalid.field("expires_at", "ends_before_start", "A license expires after it has started.")
-
-
-def _set_new_key(license: License) -> str:
-    minted = mint_license_key()
-    license.key_digest = minted.digest
-    license.key_pepper_id = minted.pepper_id
-    license.key_hint = minted.last4
-    return minted.text
-
-
-def _carry(license: License, plans: CarriedPlans) -> None:
-    rows = [LicensePlan(tenant_id=license.tenant_id, license=license, plan=plans.base, role=PlanRole.BASE)]
-    rows += [
-        LicensePlan(tenant_id=license.tenant_id, license=license, plan=each, role=PlanRole.ADD_ON)
-        for each in plans.add_ons
-    ]
-    LicensePlan.objects.bulk_create(rows)
-
-
 def _change_plans(
     license: License, plan: PlanReference | UnsetType, add_ons: Sequence[PlanReference] | UnsetType
 ) -> Changes:
     if plan is UNSET and add_ons is UNSET:
         return {}
     before = carried_plans(license)
-    after = _plans(
-        license.tenant,
+    after = find_plans(
+        PlanBook(license.tenant),
         before.base if plan is UNSET else plan,
         before.add_ons if add_ons is UNSET else add_ons,
         carried=(before.base, *before.add_ons),
@@ -322,7 +227,7 @@ def _change_plans(
     if after == before:
         return {}
     LicensePlan.objects.for_tenant(license.tenant_id).filter(license=license).delete()
-    _carry(license, after)
+    LicensePlan.objects.bulk_create(carrying(license, after))
     changes: Changes = {}
     if after.base != before.base:
         changes["plan"] = [before.base.code, after.base.code]
