@@ -11,6 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
+from licenses.domain.rate_limits import HoldLimit
 from metering.domain.digests import Digest
 from metering.domain.enums import EventKind, QuotaMode
 from metering.domain.numbers import EXACT, ZERO
@@ -91,13 +92,31 @@ class Refusal:
     resets_at: datetime | None
 
 
+@dataclass(slots=True)
+class OpenHolds:
+    """How many holds somebody has open, and when the first of them ends by itself."""
+
+    count: int
+    next_end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Crowded:
+    """A limit on open holds that is reached; the first place is free at `until` at the latest."""
+
+    limit: HoldLimit
+    current: int
+    until: datetime | None
+
+
 @dataclass(slots=True, eq=False)
 class Request:
     """One id with its lines, and, once decided, its verdict.
 
     `releases` is what a settlement gives back, by balance; `occurred_given` whether the caller named the time:
     a retry that does not is the same payload whenever it comes. `only_replay` marks one that may repeat what was
-    done and do nothing new, such as the settlement of a hold that is settled.
+    done and do nothing new, such as the settlement of a hold that is settled. `hold_limits` say how many holds may be
+    open at once; `crowded` are those that refuse.
     """
 
     caller: Caller
@@ -113,6 +132,8 @@ class Request:
     only_replay: bool = False
     verdict: Verdict | None = None
     refusals: tuple[Refusal, ...] = ()
+    hold_limits: Sequence[HoldLimit] = ()
+    crowded: tuple[Crowded, ...] = ()
     known: KnownId | None = None
 
     @property
@@ -169,10 +190,14 @@ class Decision:
 
 
 def decide(
-    balances: Mapping[UUID, BalanceState], requests: Sequence[Request], known: Mapping[Digest, KnownId]
+    balances: Mapping[UUID, BalanceState],
+    requests: Sequence[Request],
+    known: Mapping[Digest, KnownId],
+    open_holds: Mapping[UUID, OpenHolds] | None = None,
 ) -> Decision:
     """Decide all requests in order; balances and requests are left as the batch leaves them.
 
+    `open_holds` are of everybody whom the requests' `hold_limits` name.
     A request that is not accepted has changed nothing. A known id is found before quotas are looked at, so that
     exhaustion never refuses a retry.
     """
@@ -194,12 +219,15 @@ def decide(
         if request.kind in _ASKS:
             run.count()
             request.refusals = _refusals(balances, request)
-            if request.refusals:
+            request.crowded = _crowded(open_holds or {}, request)
+            if request.refusals or request.crowded:
                 request.verdict = Verdict.REFUSED
                 continue
         if not run.joined(request):
             run.count()
             _apply(balances, request, decision)
+        for limit in request.hold_limits:
+            (open_holds or {})[limit.subject_id].count += 1
         request.verdict = Verdict.DONE
         accepted[request.digest] = request
     run.count()
@@ -287,6 +315,14 @@ def _asked(lines: Sequence[Line]) -> Iterable[tuple[Target, Decimal]]:
             _, before = asked.get(target.own, (target, ZERO))
             asked[target.own] = (target, EXACT.add(before, line.quantity))
     return asked.values()
+
+
+def _crowded(open_holds: Mapping[UUID, OpenHolds], request: Request) -> tuple[Crowded, ...]:
+    return tuple(
+        Crowded(limit, open_holds[limit.subject_id].count, open_holds[limit.subject_id].next_end)
+        for limit in request.hold_limits
+        if open_holds[limit.subject_id].count >= limit.limit
+    )
 
 
 def _apply(balances: Mapping[UUID, BalanceState], request: Request, decision: Decision) -> None:

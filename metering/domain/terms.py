@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from licenses.domain.rate_limits import HoldLimit
 from metering.domain.enums import Aggregation, Anchor, Period, QuotaMode, Scope
 from metering.domain.periods import Window, period_window
 from metering.domain.quota_keys import balance_id
@@ -76,6 +77,7 @@ class Caller:
     quotas: tuple[QuotaTerms, ...]
     epochs: tuple[tuple[str, UUID, int], ...]
     quotas_of: Mapping[UUID, tuple[QuotaTerms, ...]] = field(default_factory=dict)
+    hold_limits: tuple[HoldLimit, ...] = ()
     remembered: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     """What the ledger has worked out for each meter, by code: good as long as this copy is."""
 

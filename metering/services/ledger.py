@@ -2,7 +2,7 @@
 
 A batch is one transaction: take the configuration lock shared and read the epochs again, lock the balances, give
 back what expired holds reserve, read which ids exist, decide in Python, write ids, events, balances and notices.
-Locks are taken in one order everywhere: configuration, balances, hold lines, ids.
+Locks are taken in one order everywhere: configuration, balances, hold lines, numbers of open holds, ids.
 """
 
 import time
@@ -22,6 +22,7 @@ from metering.domain.terms import Caller
 from metering.services import ledger_sql
 from metering.services.balances import counted, ensure_balances
 from metering.services.ledger_notices import notices
+from metering.services.open_holds import lock_open_holds
 from metering.services.partitions import ensure_partition_for
 from metering.services.targets import Targets
 from tenants.services.outbox import emit_events
@@ -165,7 +166,11 @@ class _Work:
             self.before()
             # It may have waited for a lock behind somebody who used the very same id.
             known = ledger_sql.read_ids(self.tenant_ids, digests)
-        decision = decide(balances, self.requests, known)
+        open_holds = lock_open_holds(self.requests)
+        if open_holds:
+            # It may have waited for somebody who asked with the very same id.
+            known = ledger_sql.read_ids(self.tenant_ids, digests)
+        decision = decide(balances, self.requests, known, open_holds)
         self._write(decision, balances)
         return Posted(self.requests, balances)
 
