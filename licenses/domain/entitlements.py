@@ -70,12 +70,19 @@ def effective_features(facts: AccessFacts, at: datetime) -> dict[str, EffectiveF
     A licence's own grant replaces what its plans grant. Plan and add-ons unite: switches by *or*, limits
     by sum, choices by union. An agent's subset, and that of each of its parents, can only take away.
     """
+    return features_of(facts.grants, at, agents=facts.agents)
+
+
+def features_of(
+    grants: Iterable[GrantFacts], at: datetime, *, agents: Sequence[AgentFacts] = ()
+) -> dict[str, EffectiveFeature]:
+    """`effective_features` of grants alone, perhaps narrowed by `agents`."""
     by_code: dict[str, list[GrantFacts]] = {}
-    for grant in facts.grants:
+    for grant in grants:
         by_code.setdefault(grant.feature, []).append(grant)
     found: dict[str, EffectiveFeature] = {}
-    for code, grants in by_code.items():
-        feature = _resolve(code, grants, facts.agents, at)
+    for code, of_code in by_code.items():
+        feature = _resolve(code, of_code, agents, at)
         if feature is not None:
             found[code] = feature
     return found

@@ -11,13 +11,13 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from django.db.models import Exists, OuterRef
+
 from common.clock import Clock, tenant_clock
 from common.crypto import KeyKind, ParsedKey, license_key_digests, normalize_license_key, verify_key
 from common.epochs import EpochKey
 from licenses.domain.enums import (
     AgentStatus,
-    FeatureKind,
-    GrantSource,
     LapsePolicy,
     LicenseKind,
     LicenseStatus,
@@ -28,8 +28,6 @@ from licenses.domain.facts import (
     AccessFacts,
     AgentFacts,
     CustomerFacts,
-    FeatureValue,
-    GrantFacts,
     LicenseFacts,
     RateLimitFacts,
     TenantFacts,
@@ -141,7 +139,9 @@ def _load(tenant_id: UUID, license_id: UUID, *, path: tuple[UUID, ...], key: UUI
             *([EpochKey(EpochKind.KEY, key)] if key else []),
         )
         versions = read_epochs({tenant_id: epoch_keys})[tenant_id]
-        license = License.objects.for_tenant(tenant_id).select_related("customer", "tenant").get(id=license_id)
+        licenses = License.objects.for_tenant(tenant_id).select_related("customer", "tenant")
+        standing = Activation.objects.filter(license_id=OuterRef("pk"), released_at__isnull=True)
+        license = licenses.annotate(has_activations=Exists(standing)).get(id=license_id)
         if license.customer_id == customer:
             return _assemble(license, path, key, epoch_keys, tuple(versions[each] for each in epoch_keys))
     return None
@@ -193,11 +193,13 @@ def _assemble(
             trial=base.trial,
         ),
         agents=tuple(_agent_facts(agent, limits[LimitLevel.AGENT]) for agent in chain),
-        grants=_grants(license, base.id, [plan.id for plan in add_ons]),
+        grants=grants_of(license, base.id, [plan.id for plan in add_ons]),
         product_code=base.product.code,
         plan_code=base.code,
         activation_required=base.activation_required,
         lapse_policy=LapsePolicy(base.lapse_policy),
+        activation_lease=base.activation_lease,
+        has_activations=license.has_activations,  # type: ignore[attr-defined] # annotated where it was read
         rate_limits=(
             *limits[LimitLevel.LICENSE],
             *_limits(LimitLevel.CUSTOMER, license.customer.rate_limits),
@@ -242,52 +244,6 @@ def _agent_facts(agent: Agent, default_limits: tuple[RateLimitFacts, ...]) -> Ag
         features=None if agent.features is None else frozenset(agent.features),
         rate_limits=_limits(LimitLevel.AGENT, agent.rate_limits) or default_limits,
     )
-
-
-def _grants(license: License, base_plan_id: UUID, add_on_plan_ids: Sequence[UUID]) -> tuple[GrantFacts, ...]:
-    of_plans = (
-        PlanGrant.objects.for_tenant(license.tenant_id)
-        .filter(plan_id__in=[base_plan_id, *add_on_plan_ids])
-        .select_related("feature", "plan")
-        .order_by("id")
-    )
-    of_license = (
-        LicenseGrant.objects.for_tenant(license.tenant_id)
-        .filter(license=license)
-        .select_related("feature")
-        .order_by("id")
-    )
-    grants = [
-        GrantFacts(
-            feature=grant.feature.code,
-            kind=FeatureKind(grant.feature.kind),
-            value=_value(grant.value),
-            source=GrantSource.PLAN if grant.plan_id == base_plan_id else GrantSource.ADD_ON,
-            id=grant.id,
-            plan=grant.plan.code,
-            choices=tuple(grant.feature.choices),
-        )
-        for grant in of_plans
-    ]
-    grants += [
-        GrantFacts(
-            feature=own.feature.code,
-            kind=FeatureKind(own.feature.kind),
-            value=_value(own.value),
-            source=GrantSource.LICENSE,
-            starts_at=own.starts_at,
-            expires_at=own.expires_at,
-            id=own.id,
-            choices=tuple(own.feature.choices),
-        )
-        for own in of_license
-    ]
-    return tuple(grants)
-
-
-def _value(stored: Any) -> FeatureValue:
-    value: FeatureValue = frozenset(stored) if isinstance(stored, list) else stored
-    return value
 
 
 def _limits_at(

@@ -1,4 +1,4 @@
-"""Every route of the two doors, found by walking the URL map: a new one is looked at without being listed anywhere."""
+"""Every route of the doors, found by walking the URL map: a new one is looked at without being listed anywhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
 
-DOORS = {"agent/v1/": "agent", "vendor/v1/": "vendor"}
+DOORS = {"agent/v1/": "agent", "vendor/v1/": "vendor", "access/v1/": "access"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Route:
 
 
 def all_routes() -> list[Route]:
-    """Both doors' routes, without the one that answers for what does not exist."""
+    """All doors' routes, without the one that answers for what does not exist."""
     doors: dict[str, str] = dict(DOORS)
     found: list[Route] = []
     for pattern in get_resolver().url_patterns:

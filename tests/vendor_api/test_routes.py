@@ -18,6 +18,7 @@ from tenants.services.workspaces import suspend_tenant
 from tests.factories import ACTOR, make_api_key
 from tests.vendor_api.door import Answer, Door, document
 from tests.vendor_api.shop import Shop
+from vendor_api.access.urls import urlpatterns as access_urlpatterns
 from vendor_api.operations import Operation
 from vendor_api.urls import urlpatterns
 
@@ -53,7 +54,8 @@ def test_routes__walked__are_those_of_the_document() -> None:
         for method in operations
     }
 
-    assert in_document == {(method, path) for method, path, _ in ROUTES}
+    of_access = {("POST", f"/access/v1/{pattern.pattern}") for pattern in access_urlpatterns}
+    assert in_document == {(method, path) for method, path, _ in ROUTES} | of_access
     assert len(ROUTES) > 60
 
 

@@ -12,6 +12,7 @@ from licenses.selectors.lookup import get_feature, get_plan, get_product
 from licenses.services import catalogue
 from metering.selectors.listing import with_terms
 from metering.services import plan_terms
+from metering.services.previewing import preview_plan
 from tenants.domain.scopes import Scope
 from tenants.models import TenantQuerySet
 from vendor_api.filters.resources import FeatureFilter, PlanFilter, ProductFilter
@@ -25,7 +26,9 @@ from vendor_api.serializers.catalogue import (
     ProductShape,
 )
 from vendor_api.serializers.plans import PLAN_EXAMPLE, PlanBody, PlanShape
+from vendor_api.serializers.previews import PreviewShape
 from vendor_api.views.base import VendorView
+from vendor_api.views.previews import DRY_RUN, EditView, PagedEditQuery
 
 PRODUCTS = Resource(
     one="product",
@@ -146,7 +149,7 @@ class PlansView(PlanRoute):
         return self.show_plan(plan_terms.create_plan_with_terms(**self.who(), **self.body))
 
 
-class PlanView(PlanRoute):
+class PlanView(EditView, PlanRoute):
     """/plans/{id}, by id or code"""
 
     operations: ClassVar = {
@@ -154,7 +157,9 @@ class PlanView(PlanRoute):
         "PATCH": PLANS.change(
             PlanBody,
             description="`grants`, `quotas` and `prices` replace the whole list. A quota that counts the same as "
-            "before keeps its id and what it has counted. Licences with this plan feel it at once.",
+            "before keeps its id and what it has counted. Licences with this plan feel it at once.\n\n" + DRY_RUN,
+            query=PagedEditQuery,
+            otherwise=PreviewShape,
         ),
         "DELETE": PLANS.archive(description="No new licence can carry it; those that do go on."),
     }
@@ -163,7 +168,10 @@ class PlanView(PlanRoute):
         return self.show_plan(get_plan(self.tenant, id))
 
     def patch(self, id: str) -> HttpResponse:
-        plan = get_plan(self.tenant, id)
+        plan, asked = get_plan(self.tenant, id), self.edit_query()
+        if asked.value("dry_run"):
+            preview = preview_plan(**self.who(), plan_id=plan.id, **asked.page(), **self.body)
+            return self.show(preview, PreviewShape)
         return self.show_plan(plan_terms.update_plan_with_terms(**self.who(), plan_id=plan.id, **self.body))
 
     def delete(self, id: str) -> HttpResponse:

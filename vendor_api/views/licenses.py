@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from django.http import HttpResponse
 
+from common.errors import Problem
 from licenses.models import License
 from licenses.selectors.listing import licenses_of
 from licenses.selectors.lookup import get_license
 from licenses.services import issuing, license_states
+from licenses.services.bulk_issuing import issue_licenses
+from licenses.services.issuing import IssuedLicense
 from metering.services import license_plans
+from metering.services.previewing import preview_license
 from tenants.domain.scopes import Scope
 from vendor_api.filters.resources import LicenseFilter
 from vendor_api.operations import Operation, Resource
+from vendor_api.serializers.bulk import results_of
 from vendor_api.serializers.common import ReasonBody
 from vendor_api.serializers.license_terms import LicenseChangeBody
 from vendor_api.serializers.licenses import (
@@ -23,9 +29,12 @@ from vendor_api.serializers.licenses import (
     LicenseShape,
     RotatedLicenseShape,
 )
+from vendor_api.serializers.previews import PreviewShape
 from vendor_api.serializers.validation import ValidateBody, ValidationShape
 from vendor_api.validating import validate_license
 from vendor_api.views.base import VendorView
+from vendor_api.views.bulk import BulkView, Items
+from vendor_api.views.previews import DRY_RUN, EditQuery, EditView
 
 LICENSES = Resource(
     one="license",
@@ -46,7 +55,7 @@ class LicenseRoute(VendorView):
         return self.show(licenses_of(self.tenant.id).get_or_raise(license.id))
 
 
-class LicensesView(VendorView):
+class LicensesView(BulkView):
     """/licenses"""
 
     operations: ClassVar = {
@@ -56,7 +65,11 @@ class LicensesView(VendorView):
             answer=IssuedLicenseShape,
             name="issue_license",
             summary="Issue a license",
-            description="The licence key is in this answer only. An expiry in the past is allowed.",
+            description=(
+                "The licence key is in this answer only. An expiry in the past is allowed. Up to 1,000 at once as "
+                "`items`: then the answer is 200, and each has its own result."
+            ),
+            bulk=results_of(IssuedLicenseShape),
         ),
     }
 
@@ -64,16 +77,30 @@ class LicensesView(VendorView):
         return self.page(licenses_of(self.tenant.id))
 
     def post(self) -> HttpResponse:
+        if isinstance(self.body, Items):
+            return self.make_all(self.body, self._issue)
         return self.show(issuing.issue_license(**self.who(), **self.body))
 
+    def _issue(self, items: Sequence[dict[str, Any]]) -> list[IssuedLicense | Problem]:
+        results = issue_licenses(**self.who(), items=items)
+        ids = [each.license.id for each in results if isinstance(each, IssuedLicense)]
+        shown = licenses_of(self.tenant.id).in_bulk(ids)  # with all that is shown of each, in a few statements
+        return [
+            IssuedLicense(shown[each.license.id], each.license_key) if isinstance(each, IssuedLicense) else each
+            for each in results
+        ]
 
-class LicenseView(LicenseRoute):
+
+class LicenseView(EditView, LicenseRoute):
     """/licenses/{id}"""
 
     operations: ClassVar = {
         "GET": LICENSES.retrieve(),
         "PATCH": LICENSES.change(
-            LicenseChangeBody, description="Lists replace lists; an expiry of null is perpetual. The customer stays."
+            LicenseChangeBody,
+            description=f"Lists replace lists; an expiry of null is perpetual. The customer stays.\n\n{DRY_RUN}",
+            query=EditQuery,
+            otherwise=PreviewShape,
         ),
         "DELETE": LICENSES.archive(description="It is revoked, and left out of lists."),
     }
@@ -82,7 +109,9 @@ class LicenseView(LicenseRoute):
         return self.show_license(get_license(self.tenant, id))
 
     def patch(self, id: str) -> HttpResponse:
-        license = get_license(self.tenant, id)
+        license, asked = get_license(self.tenant, id), self.edit_query()
+        if asked.value("dry_run"):
+            return self.show(preview_license(**self.who(), license_id=license.id, **self.body), PreviewShape)
         return self.show_license(
             license_plans.update_license_with_terms(**self.who(), license_id=license.id, **self.body)
         )
