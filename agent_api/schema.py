@@ -29,6 +29,7 @@ _RATE_FIELDS: Final = {
     "RateLimit-Policy": "The limits that hold for this caller, where any are set.",
     "RateLimit": "What is left of them.",
 }
+_IN_PATHS: Final = {"hold": "The hold's id.", "agent": "The agent's id.", "activation": "The activation's id."}
 _PROBLEM: Final = {
     "type": "object",
     "description": "A problem document (RFC 9457).",
@@ -91,8 +92,8 @@ class AgentSchema(AutoSchema):
 
     def _parameters_of(self, operation: Operation) -> list[dict[str, Any]]:
         named = [
-            Parameter(name, "The hold's id.", required=True, place="path")
-            for name in ("hold",)
+            Parameter(name, description, required=True, place="path")
+            for name, description in _IN_PATHS.items()
             if f"{{{name}}}" in self.path
         ]
         return [
@@ -119,7 +120,9 @@ class AgentSchema(AutoSchema):
         if operation.answers:
             done["examples"] = _examples(operation.answers)
         answers: dict[str, Any] = {
-            str(status): {
+            str(status): {"description": "Done; there is nothing to say."}
+            if status == 204
+            else {
                 "description": (operation.answer.__doc__ or "").strip().partition("\n")[0],
                 "headers": {
                     name: {"description": text, "schema": {"type": "string"}} for name, text in _RATE_FIELDS.items()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -97,7 +97,8 @@ def extend(command: HoldCommand, ttl: int) -> Answer[HoldAnswer]:
     admission = admit(command.credentials, _nothing)
     with rate_fields_on_problems(admission):
         at = admission.known.access.clock.now()
-        decision = decide_license(admission.known.access.facts, at=at)
+        # Whose hold it is was decided when it was made: no machine has to be named again.
+        decision = decide_license(replace(admission.known.access.facts, activation_required=False), at=at)
         if not decision.valid:
             raise Forbidden(decision.code.value, decision.reasons[0].message)
         hold = holds.extend(caller=admission.known.metering, hold_id=_hold_id(command.hold), ttl=ttl, at=at)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from agent_api.use_cases.activated import standing_activations
 from agent_api.use_cases.answering import Answer
 from agent_api.use_cases.callers import Credentials, KnownCaller, renew
 from agent_api.use_cases.holding import admit, rate_fields_on_problems
@@ -113,7 +114,8 @@ def _issue(command: TokenCommand, known: KnownCaller, plan: _Plan) -> TokenAnswe
 def _attempt(asked: TokenRequest, known: KnownCaller, plan: _Plan) -> TokenAnswer:
     access = known.access
     facts, at = access.facts, access.clock.now()
-    decision = decide_license(facts, at=at, fingerprint=asked.fingerprint)
+    [activation] = standing_activations([(known, asked.fingerprint, None)])
+    decision = decide_license(facts, at=at, fingerprint=asked.fingerprint, activation=activation)
     if not decision.valid:
         reason = next(reason for reason in decision.reasons if reason.blocks)
         raise Forbidden(decision.code.value, reason.message)

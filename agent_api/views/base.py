@@ -18,7 +18,7 @@ from common.http_json import JSON, check_content_type, read_body
 from common.problems import exception_to_problem, problem_response
 from common.requests import bearer_token_from, idempotency_key_from
 
-_METHODS = ("get", "post")
+_METHODS = ("get", "post", "delete")
 
 B = TypeVar("B", bound=Struct)
 T = TypeVar("T")
@@ -44,6 +44,8 @@ class AgentView(APIView):
             if problem is None:
                 raise
             return problem_response(problem, getattr(request, "request_id", ""))
+        if answer.status == 204:
+            return HttpResponse(status=204, headers=dict(answer.fields))
         return HttpResponse(encode(answer.body), content_type=JSON, status=answer.status, headers=dict(answer.fields))
 
     def _handler(self, request: HttpRequest) -> Callable[..., Answer[Any]]:

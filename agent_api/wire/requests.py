@@ -48,6 +48,7 @@ class ValidateRequest(Struct, forbid_unknown_fields=True):
 
     features: Annotated[list[Text], Meta(max_length=100, description="Each must be granted.")] | None = None
     fingerprint: Text | None = None
+    instance: Annotated[Text, Meta(description="Of the agent, where no machine is known.")] | None = None
     product: Text | None = None
     nonce: Annotated[str, Meta(max_length=MAX_TEXT, description="Comes back as it is.")] | None = None
     license_key: Text | None = None
@@ -71,6 +72,7 @@ class AuthorizeRequest(Struct, forbid_unknown_fields=True):
     feature: Text | None = None
     value: bool | int | float | Text | Annotated[list[Text], Meta(max_length=100)] | None = None
     fingerprint: Text | None = None
+    instance: Annotated[Text, Meta(description="Of the agent, where no machine is known.")] | None = None
     usage: Annotated[list[UsageLine], Meta(max_length=MAX_LINES)] | None = None
     mode: Literal["check", "consume", "hold"] | None = None
     ttl: Ttl | None = None
@@ -132,6 +134,7 @@ def read_validate(raw: bytes) -> ValidateRequest:
     _clean(
         *((f"features.{place}", text) for place, text in enumerate(asked.features or ())),
         ("fingerprint", asked.fingerprint),
+        ("instance", asked.instance),
         ("product", asked.product),
         ("nonce", asked.nonce),
     )
@@ -147,6 +150,7 @@ def read_authorize(raw: bytes, idempotency_key: str | None = None) -> AuthorizeR
         ("feature", asked.feature),
         *(("value", value) for value in values),
         ("fingerprint", asked.fingerprint),
+        ("instance", asked.instance),
     )
     if asked.id is not None and idempotency_key is not None and asked.id != idempotency_key:
         raise Invalid.field("id", "id_mismatch", "The body's id is not that of the Idempotency-Key: send one of them.")

@@ -234,8 +234,9 @@ def _activation(case: Case) -> Sequence[Reason]:
         return _FINGERPRINT_REQUIRED if case.fingerprint is None else _NOT_ACTIVATED
     if activation.expires_at is None or case.at < activation.expires_at:
         return ()
+    whose = "fingerprint" if activation.instance is None else "instance"
     message = (
-        f"The activation of this fingerprint lapsed at {rfc3339(activation.expires_at)}."
+        f"The activation of this {whose} lapsed at {rfc3339(activation.expires_at)}."
         " Activate again, and send heartbeats in time."
     )
     extra = {"activation": activation.id, "lapsed_at": activation.expires_at}

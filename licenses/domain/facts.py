@@ -107,11 +107,12 @@ class GrantFacts:
 
 @dataclass(frozen=True, slots=True)
 class ActivationFacts:
-    """A licence's binding to one fingerprint; `expires_at` is the end of its lease (None: permanent)."""
+    """A licence's binding to one machine, or to one copy of an agent; `expires_at` ends its lease (None: permanent)."""
 
     id: UUID
-    fingerprint: str
+    fingerprint: str | None
     expires_at: datetime | None = None
+    instance: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ class AccessFacts:
 
     `agents` is the caller first, then its parents up to the root; empty where a licence key was shown
     instead of an agent's. `rate_limits` are those of the plan and above; an agent's own stand with it.
+    `activation_lease` is in seconds (None: for good); `has_activations`: whether there are any to look for.
     """
 
     tenant: TenantFacts
@@ -131,6 +133,8 @@ class AccessFacts:
     plan_code: str = ""
     activation_required: bool = False
     lapse_policy: LapsePolicy = LapsePolicy.REFUSE
+    activation_lease: int | None = None
+    has_activations: bool = False
     rate_limits: tuple[RateLimitFacts, ...] = ()
 
     @property

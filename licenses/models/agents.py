@@ -75,13 +75,18 @@ class AgentKey(OpaqueKey):
 
 
 class Activation(TenantOwned):
-    """A licence bound to a machine (fingerprint) or to a copy of an agent (instance); for good, or as a lease."""
+    """A licence bound to a machine (fingerprint) or to a copy of an agent (instance); for good, or as a lease.
+
+    It takes one of the licence's places until it is released or its lease ends. The one of fingerprint and instance
+    that it is not for is null, so that unique keys pass over it.
+    """
 
     id_prefix = Prefix.ACTIVATION
 
     license = models.ForeignKey(License, on_delete=models.CASCADE, related_name="activations")
     agent = models.ForeignKey(Agent, null=True, blank=True, on_delete=models.CASCADE, related_name="activations")
-    fingerprint = models.CharField(max_length=256)
+    fingerprint = models.CharField(max_length=256, null=True, blank=True)  # noqa: DJ001 - no empty one may be unique
+    instance = models.CharField(max_length=256, null=True, blank=True)  # noqa: DJ001
     label = models.CharField(max_length=200, blank=True)
     last_heartbeat_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="The lease's end; none is permanent.")
@@ -96,9 +101,26 @@ class Activation(TenantOwned):
                 fields=["tenant", "license", "fingerprint"],
                 name="activation_once",
                 condition=models.Q(released_at__isnull=True),
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "license", "agent", "instance"],
+                name="activation_instance_once",
+                condition=models.Q(released_at__isnull=True, instance__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="activation_of_machine_or_copy",
+                condition=models.Q(fingerprint__isnull=False, instance__isnull=True)
+                | models.Q(fingerprint__isnull=True, instance__isnull=False, agent__isnull=False),
+            ),
         ]
-        indexes: ClassVar = [models.Index(fields=["tenant", "-created_at", "-id"], name="activation_newest")]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "-created_at", "-id"], name="activation_newest"),
+            models.Index(
+                fields=["expires_at"],
+                name="activation_lapse_unnoted",
+                condition=models.Q(expires_at__isnull=False, lapse_noted_at__isnull=True, released_at__isnull=True),
+            ),
+        ]
 
     def __str__(self) -> str:
-        return self.label or self.fingerprint
+        return self.label or self.fingerprint or self.instance or ""

@@ -31,15 +31,18 @@ class License(TenantOwned):
     key_digest = models.BinaryField(max_length=32, null=True, editable=False)
     key_pepper_id = models.CharField(max_length=32, blank=True, editable=False)
     key_hint = models.CharField(max_length=8, blank=True, editable=False, help_text="The licence key's last group.")
+    activation_limit_noted_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When it was last told that no place was left."
+    )
     rate_limits = models.JSONField(
         default=list, blank=True, help_text='Overrides: [{"level", "limit", "window", "burst"}]'
+    )
+    hold_limit = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Open holds at once, instead of the plan's."
     )
     metadata = models.JSONField(default=dict, blank=True)
     archived_at = models.DateTimeField(null=True, blank=True)
 
-    hold_limit = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Open holds at once, instead of the plan's."
-    )
     objects = TenantQuerySet["License"].as_manager()
 
     class Meta:

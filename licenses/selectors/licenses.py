@@ -37,7 +37,7 @@ class CarriedPlans:
 
     @property
     def activation_limit(self) -> int | None:
-        """How many activations may hold a place at once: the base plan's number and what add-ons add; None: no limit."""
+        """How many activations may hold a place at once, all plans together; None is no limit."""
         if self.base.activation_limit is None:
             return None
         return self.base.activation_limit + sum(plan.activation_limit or 0 for plan in self.add_ons)

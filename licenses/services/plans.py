@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from common.clock import real_clock
 from common.epochs import EpochKey
 from common.errors import Conflict, Invalid
+from licenses.domain.activations import MAX_LEASE
 from licenses.domain.enums import LapsePolicy, LimitLevel
 from licenses.domain.license_times import DEFAULT_NOTICES
 from licenses.models import Plan, PlanGrant, Product
@@ -204,13 +205,6 @@ def _notices(value: Any, field: str) -> list[int]:
     return sorted(days, reverse=True)
 
 
-def _no_activation(value: Any, field: str) -> bool:
-    """Licences of a plan that demands activation would hold for nobody as long as nothing can be activated."""
-    if fields.boolean(value, field):
-        raise Invalid.field(field, "activation_unsupported", "Activations come with a later release; send false.")
-    return False
-
-
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "code": fields.code,
     "name": fields.text,
@@ -219,8 +213,8 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "grace_days": partial(fields.integer, most=MAX_GRACE_DAYS),
     "expiry_notices": _notices,
     "activation_limit": fields.optional_integer,
-    "activation_required": _no_activation,
-    "activation_lease": partial(fields.optional_integer, least=1),
+    "activation_required": fields.boolean,
+    "activation_lease": partial(fields.optional_integer, least=1, most=MAX_LEASE),
     "lapse_policy": lambda value, field: fields.member(value, field, LapsePolicy),
     "agent_limit": fields.optional_integer,
     "hold_limit": fields.optional_integer,

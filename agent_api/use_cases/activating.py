@@ -1,0 +1,215 @@
+"""`activations`: take a place of the licence for a machine or a copy of the agent, keep it, give it back."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from agent_api.use_cases.activated import check_names
+from agent_api.use_cases.answering import Answer
+from agent_api.use_cases.callers import Admission, Ask, Credentials, KnownCaller, admit_many
+from agent_api.use_cases.holding import rate_fields_on_problems
+from agent_api.wire.activations import ActivationAnswer, ActivationRequest
+from agent_api.wire.answers import Nothing
+from agent_api.wire.shapes import public_id
+from common.errors import Conflict, Forbidden, Invalid, NotFound, Problem
+from common.ids import Prefix, decode_id, encode_id
+from licenses.domain.decision import decide_license
+from licenses.models import Activation
+from licenses.services import activations
+from licenses.services.activations import Holder
+from tenants.domain.actors import Actor
+from tenants.domain.enums import ActorKind
+from tenants.services import idempotency
+
+_LIMIT_REACHED = "activation_limit_reached"
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationCommand:
+    """Somebody activates, or acts on the activation with this (public) id; `path` and `raw` as they came."""
+
+    credentials: Credentials
+    request_id: str = ""
+    activation: str = ""
+    path: str = ""
+    raw: bytes = b""
+    idempotency_key: str | None = None
+
+
+def activate(command: ActivationCommand, asked: ActivationRequest) -> Answer[ActivationAnswer]:
+    """Take a place; 201 for a new activation, 200 for the one that stands for this name already.
+
+    Only while the licence holds. Raises Invalid, Forbidden with the code of what stands against it, or
+    `activation_limit_reached` with `limit` and `current`.
+    """
+
+    def work(known: KnownCaller, actor: Actor) -> tuple[int, Activation]:
+        _require_license(known)
+        holder = _holder(known)
+        made = activations.activate(
+            holder=holder,
+            actor=actor,
+            fingerprint=asked.fingerprint,
+            instance=asked.instance,
+            label=asked.label or "",
+        )
+        return (201 if made.created else 200), made.activation
+
+    return _once(command, work, lambda known: check_names(known, asked.fingerprint, asked.instance))
+
+
+def heartbeat(command: ActivationCommand) -> Answer[ActivationAnswer]:
+    """Let the lease begin anew. One that has lapsed needs a free place and a licence that holds.
+
+    Raises NotFound, Conflict `activation_released`, Forbidden.
+    """
+
+    def work(known: KnownCaller, actor: Actor) -> tuple[int, Activation]:
+        beaten = activations.heartbeat(
+            holder=_holder(known),
+            activation_id=_id(command.activation),
+            actor=actor,
+            lease=known.access.facts.activation_lease,
+            check_revival=lambda: _require_license(known),
+        )
+        return 200, beaten
+
+    return _once(command, work)
+
+
+def give_up(command: ActivationCommand) -> Answer[Nothing]:
+    """Give the place back, at once; twice is the same as once. Raises NotFound."""
+    admission = _admit(command)
+    with rate_fields_on_problems(admission):
+        activations.give_up(
+            holder=_holder(admission.known),
+            activation_id=_id(command.activation),
+            actor=_actor(admission.known, command),
+        )
+    return Answer(Nothing(), admission.fields, status=204)
+
+
+def _admit(command: ActivationCommand, check: Callable[[KnownCaller], Problem | None] | None = None) -> Admission[None]:
+    def plan(known: KnownCaller) -> Problem | None:
+        if command.credentials.license_key is not None and known.access.agent_path:
+            return Invalid.field("license_key", "not_with_this_key", "An agent's key stands for its license already.")
+        return check(known) if check is not None else None
+
+    [admission] = admit_many([Ask(command.credentials, plan, publishable=True)])
+    if isinstance(admission, Problem):
+        raise admission
+    return admission
+
+
+def _once(
+    command: ActivationCommand,
+    work: Callable[[KnownCaller, Actor], tuple[int, Activation]],
+    check: Callable[[KnownCaller], Problem | None] | None = None,
+) -> Answer[ActivationAnswer]:
+    """Do it, once for each idempotency key; its refusals are kept, too."""
+    admission = _admit(command, check)
+    known, actor = admission.known, _actor(admission.known, command)
+    with rate_fields_on_problems(admission):
+        if command.idempotency_key is None:
+            try:
+                status, activation = work(known, actor)
+            except Forbidden as refusal:
+                _note_full(known, refusal, actor)
+                raise
+            return Answer(_body(activation), admission.fields, status=status)
+        refused: list[Forbidden] = []
+
+        def produce() -> idempotency.Answer:
+            try:
+                status, activation = work(known, actor)
+            except Problem as problem:
+                if isinstance(problem, Forbidden):
+                    refused.append(problem)
+                if problem.status >= 500:
+                    raise
+                return idempotency.Answer(problem.status, {}, msgspec.json.encode(_kept(problem)))
+            return idempotency.Answer(status, {}, msgspec.json.encode(_body(activation)))
+
+        outcome = idempotency.run_once(
+            tenant_id=known.access.tenant_id,
+            caller=actor.id if known.access.agent_id else encode_id(Prefix.LICENSE, known.access.facts.license.id),
+            key=command.idempotency_key,
+            fingerprint=idempotency.fingerprint(method="POST", path=command.path, body=command.raw),
+            produce=produce,
+        )
+        fields = dict(admission.fields)
+        if outcome.replayed:
+            fields["Idempotency-Replayed"] = "true"
+        for each in refused:
+            _note_full(known, each, actor)
+        if outcome.answer.status >= 400:
+            raise _again(outcome.answer, fields)
+        body = msgspec.json.decode(outcome.answer.body, type=ActivationAnswer)
+        return Answer(body, fields, status=outcome.answer.status)
+
+
+def _note_full(known: KnownCaller, refusal: Forbidden, actor: Actor) -> None:
+    """The refused call's own transaction was undone, and with it what it would have told."""
+    if refusal.code == _LIMIT_REACHED:
+        limit, current = refusal.extra["limit"], refusal.extra["current"]
+        activations.note_limit_reached(holder=_holder(known), limit=limit, current=current, actor=actor)
+
+
+def _kept(problem: Problem) -> dict[str, Any]:
+    return {"code": problem.code, "detail": problem.detail, "errors": problem.errors, "extra": problem.extra}
+
+
+def _again(answer: idempotency.Answer, fields: Mapping[str, str]) -> Problem:
+    kept: dict[str, Any] = msgspec.json.decode(answer.body)
+    more: dict[str, Any] = {"errors": kept["errors"], "extra": kept["extra"], "headers": fields}
+    match answer.status:
+        case 403:
+            return Forbidden(kept["code"], kept["detail"], **more)
+        case 404:
+            return NotFound(kept["detail"], code=kept["code"], **more)
+        case 409:
+            return Conflict(kept["code"], kept["detail"], **more)
+    return Invalid(kept["detail"], code=kept["code"], **more)
+
+
+def _require_license(known: KnownCaller) -> None:
+    """What stands against the licence stands against taking a place; that none is held yet does not."""
+    access = known.access
+    decision = decide_license(replace(access.facts, activation_required=False), at=access.clock.now())
+    if not decision.valid:
+        reason = next(reason for reason in decision.reasons if reason.blocks)
+        raise Forbidden(decision.code.value, reason.message)
+
+
+def _holder(known: KnownCaller) -> Holder:
+    access = known.access
+    return Holder(access.tenant_id, access.facts.license.id, access.agent_id, access.clock)
+
+
+def _actor(known: KnownCaller, command: ActivationCommand) -> Actor:
+    agent = known.access.facts.agent
+    where = {"address": command.credentials.address, "request_id": command.request_id}
+    if agent is not None:
+        return Actor(kind=ActorKind.AGENT, id=public_id(Prefix.AGENT, agent.id), name=agent.name, **where)
+    key_id = known.access.key_id
+    return Actor(kind=ActorKind.API_KEY, id=encode_id(Prefix.API_KEY, key_id) if key_id else "", **where)
+
+
+def _body(activation: Activation) -> ActivationAnswer:
+    return ActivationAnswer(
+        id=encode_id(Prefix.ACTIVATION, activation.id),
+        fingerprint=activation.fingerprint,
+        instance=activation.instance,
+        label=activation.label,
+        expires_at=activation.expires_at,
+    )
+
+
+def _id(text: str) -> UUID:
+    try:
+        return decode_id(Prefix.ACTIVATION, text)
+    except ValueError:
+        raise NotFound("There is no such activation.") from None
