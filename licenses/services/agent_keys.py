@@ -18,6 +18,7 @@ from common.epochs import EpochKey
 from common.errors import Conflict, Invalid
 from licenses.domain.enums import AgentStatus
 from licenses.models import Agent, AgentKey
+from licenses.services.agent_states import refuse_if_archived
 from tenants.domain.actors import Actor
 from tenants.domain.enums import EpochKind, TenantMode
 from tenants.models import Tenant
@@ -59,6 +60,7 @@ def create_agent_key(
         agent = Agent.objects.for_tenant(tenant).select_for_update(no_key=True).get_or_raise(agent_id)
         if agent.status == AgentStatus.REVOKED:
             raise Conflict("agent_revoked", "The agent is revoked for good; it gets no new key.")
+        refuse_if_archived(agent, "The agent's life is over and it was put away; it gets no new key.")
         ending = [] if lasts is None else _end_living_keys(agent, real_clock().now() + timedelta(seconds=lasts))
         created = mint_agent_key(tenant, agent, expires_at=expires_at, networks=networks)
         record_audit(

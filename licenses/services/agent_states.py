@@ -119,10 +119,17 @@ def _locked(tenant: Tenant, agent_id: UUID) -> Agent:
     return agents.select_for_update(of=("self",), no_key=True).get_or_raise(agent_id)
 
 
+def refuse_if_archived(agent: Agent, detail: str) -> None:
+    """Raises Conflict `agent_archived` for an agent whose life was over and that was put away."""
+    if agent.archived_at is not None:
+        raise Conflict("agent_archived", detail)
+
+
 def _refuse_if_revoked(agent: Agent, wanted: str) -> None:
     if agent.status == AgentStatus.REVOKED:
         detail = f"The agent is revoked for good; only an active or suspended one can be {wanted}."
         raise Conflict("agent_revoked", detail, extra={"status": agent.status})
+    refuse_if_archived(agent, f"The agent's life is over and it was put away; it cannot be {wanted}.")
 
 
 def _move(agent: Agent, actor: Actor, action: str, reason: str, *, status: AgentStatus, **times: Any) -> Agent:
