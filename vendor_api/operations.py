@@ -18,7 +18,7 @@ class Operation:
     `answer` is the shape of the answer (a page of it, if `paged`), `body` what is read, `query` what may
     stand in the query string beside a page's `limit` and `cursor`. `changes` reads the body as a PATCH.
     `otherwise` is another shape that the same answer may have. `once` False: a POST that changes nothing and looks
-    at no idempotency key.
+    at no idempotency key. `bulk` is the shape of the answer to many at once (`{"items": [...]}`), which is 200.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Operation:
     answer_description: str = ""
     otherwise: type[Shape] | None = None
     once: bool = True
+    bulk: type[Shape] | None = None
 
     @property
     def shape(self) -> type[Shape]:

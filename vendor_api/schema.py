@@ -14,6 +14,7 @@ from common.problems import PROBLEM_JSON
 from vendor_api.filters import base as filters
 from vendor_api.operations import Operation
 from vendor_api.serializers.base import Shape
+from vendor_api.serializers.bulk import items_of
 
 SECURITY_SCHEME: Final = "secretKey"
 SECURITY_SCHEMES: Final = {
@@ -95,7 +96,12 @@ class VendorSchema(AutoSchema):
         return []
 
     def get_request_serializer(self) -> Any:
-        return self.operation.body
+        body, operation = self.operation.body, self.operation
+        if body is None or operation.bulk is None:
+            return body
+        return PolymorphicProxySerializer(
+            component_name=f"{body.__name__}OrItems", serializers=[body, items_of(body)], resource_type_field_name=None
+        )
 
     def get_examples(self) -> list[OpenApiExample]:
         operation = self.operation
@@ -119,6 +125,8 @@ class VendorSchema(AutoSchema):
             answers: dict[Any, Any] = {204: OpenApiResponse(description="It is done.")}
         else:
             answers = {operation.status: OpenApiResponse(answer, description=operation.answer_description)}
+        if operation.bulk is not None:
+            answers[200] = OpenApiResponse(operation.bulk, description="What became of each item.")
         statuses = {401, 403, 503, *operation.refusals}
         if operation.body is not None:
             statuses |= {400, 413, 415, 422}

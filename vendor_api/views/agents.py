@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar
+from uuid import UUID
 
 from django.http import HttpResponse
 
+from common.errors import Problem
 from common.ids import Prefix
 from licenses.selectors.listing import agent_keys_of, agents_of
 from licenses.selectors.lookup import get_agent
 from licenses.services import agent_keys, agents
+from licenses.services.bulk_agents import create_agent_keys, create_agents
 from tenants.domain.scopes import Scope
 from vendor_api.filters.resources import AgentFilter, KeyFilter
 from vendor_api.operations import Resource
@@ -22,8 +27,10 @@ from vendor_api.serializers.agents import (
     CreatedAgentKeyShape,
     CreatedAgentShape,
 )
+from vendor_api.serializers.bulk import results_of
 from vendor_api.serializers.common import ReasonBody
 from vendor_api.views.base import VendorView
+from vendor_api.views.bulk import BulkView, Items
 
 AGENTS = Resource(
     one="agent",
@@ -45,7 +52,7 @@ KEYS = Resource(
 )
 
 
-class AgentsView(VendorView):
+class AgentsView(BulkView):
     """/agents"""
 
     operations: ClassVar = {
@@ -53,6 +60,7 @@ class AgentsView(VendorView):
         "POST": AGENTS.create(
             AgentBody,
             answer=CreatedAgentShape,
+            bulk=results_of(CreatedAgentShape),
             description="The key is in this answer only. Over the plan's number: 403 `agent_limit_reached`.",
         ),
     }
@@ -61,8 +69,13 @@ class AgentsView(VendorView):
         return self.page(agents_of(self.tenant.id))
 
     def post(self) -> HttpResponse:
-        created = agents.create_agent(**self.who(), **self.body)
-        return self.show({"agent": created.agent, "key": created.key_text})
+        if isinstance(self.body, Items):
+            return self.make_all(self.body, self._make)
+        return self.show(_shown_agent(agents.create_agent(**self.who(), **self.body)))
+
+    def _make(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any] | Problem]:
+        made = create_agents(**self.who(), items=items)
+        return [each if isinstance(each, Problem) else _shown_agent(each) for each in made]
 
 
 class AgentView(VendorView):
@@ -122,7 +135,7 @@ class RevokeAgentView(VendorView):
         return self.show(agents.revoke_agent(**self.who(), agent_id=agent.id, **self.body))
 
 
-class AgentKeysView(VendorView):
+class AgentKeysView(BulkView):
     """/agents/{id}/keys"""
 
     operations: ClassVar = {
@@ -130,6 +143,7 @@ class AgentKeysView(VendorView):
         "POST": KEYS.create(
             AgentKeyBody,
             answer=CreatedAgentKeyShape,
+            bulk=results_of(CreatedAgentKeyShape),
             refusals=(404, 409),
             description="`overlap` ends all earlier keys after so many seconds; without it they stay.",
         ),
@@ -140,8 +154,13 @@ class AgentKeysView(VendorView):
 
     def post(self, id: str) -> HttpResponse:
         agent = get_agent(self.tenant, id)
-        made = agent_keys.create_agent_key(**self.who(), agent_id=agent.id, **self.body)
-        return self.show({"id": made.key.id, "expires_at": made.key.expires_at, "key": made.text})
+        if isinstance(self.body, Items):
+            return self.make_all(self.body, partial(self._make, agent.id))
+        return self.show(_shown_key(agent_keys.create_agent_key(**self.who(), agent_id=agent.id, **self.body)))
+
+    def _make(self, agent_id: UUID, items: Sequence[dict[str, Any]]) -> list[dict[str, Any] | Problem]:
+        made = create_agent_keys(**self.who(), agent_id=agent_id, items=items)
+        return [each if isinstance(each, Problem) else _shown_key(each) for each in made]
 
 
 class RevokeAgentKeyView(VendorView):
@@ -153,3 +172,11 @@ class RevokeAgentKeyView(VendorView):
         agent = get_agent(self.tenant, id)
         found = self.find(agent_keys_of(self.tenant.id, agent.id), Prefix.AGENT_KEY, key)
         return self.show(agent_keys.revoke_agent_key(**self.who(), agent_id=agent.id, key_id=found.id, **self.body))
+
+
+def _shown_agent(created: agents.CreatedAgent) -> dict[str, Any]:
+    return {"agent": created.agent, "key": created.key_text}
+
+
+def _shown_key(made: agent_keys.CreatedAgentKey) -> dict[str, Any]:
+    return {"id": made.key.id, "expires_at": made.key.expires_at, "key": made.text}
