@@ -19,7 +19,7 @@ from tenants.domain.enums import CustomerStatus, TenantStatus
 from tenants.models import Customer, Tenant
 from tenants.selectors.clocks import clock_of
 from tenants.services.customers import reinstate_customer, suspend_customer
-from tenants.services.workspaces import create_workspace, reinstate_tenant, suspend_tenant
+from tenants.services.workspaces import create_workspace, reinstate_tenant, suspend_tenant, update_workspace
 
 TENANT_OPERATIONS = (
     Operation(
@@ -70,7 +70,7 @@ CUSTOMER_OPERATIONS = (
 
 @admin.register(Tenant)
 class TenantAdmin(ServiceFormMixin, OperatedAdmin):
-    """Workspaces: made here or by sign-up, suspended and reinstated here."""
+    """Workspaces: made here or by sign-up, named, limited, suspended and reinstated here."""
 
     form = ServiceForm
     operations = TENANT_OPERATIONS
@@ -82,13 +82,13 @@ class TenantAdmin(ServiceFormMixin, OperatedAdmin):
     with_related = ("live",)
     mode_label = columns.status("mode", "mode")
     status_label = columns.status()
-    limits = columns.json_block("rate_limits", "rate limits")
     fieldsets = (
         ("Workspace", {"fields": ("typeid", "slug", "name", "mode", "live", "timezone", "currency")}),
         ("State", {"fields": ("status", "status_reason", "created_at", "updated_at")}),
-        ("Clock and limits", {"fields": ("clock", "limits")}),
+        ("Clock and limits", {"fields": ("clock", "rate_limits")}),
     )
     add_fieldsets = ((None, {"fields": ("name", "slug", "mode", "live", "timezone", "currency")}),)
+    changed_here = frozenset({"name", "rate_limits"})
 
     @display(description="its time")
     def clock(self, row: Tenant) -> str:
@@ -104,12 +104,25 @@ class TenantAdmin(ServiceFormMixin, OperatedAdmin):
         """A workspace is made by a service, so operators may."""
         return request.user.has_perm("tenants.add_tenant")
 
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Its name and its limits are changed by a service, so operators may."""
+        return request.user.has_perm("tenants.change_tenant")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """All else stays as it is: periods and amounts hang on timezone and currency."""
+        shown = [name for _, options in self.fieldsets for name in options["fields"]] if obj else []
+        return [name for name in shown if name not in self.changed_here]
+
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
         """Fields of the form that makes a workspace."""
         return ("live",)
 
     def save_model(self, request: HttpRequest, obj: Tenant, form: Any, change: bool) -> None:
-        """Make the workspace; its members are added on their own page."""
+        """Make the workspace, its members are added on their own page; or change its name and its limits."""
+        if change:
+            limits = obj.rate_limits or []
+            update_workspace(tenant_id=obj.pk, actor=operator_of(request), name=obj.name, rate_limits=limits)
+            return
         made = create_workspace(
             actor=operator_of(request),
             name=obj.name,
