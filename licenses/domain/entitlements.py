@@ -1,9 +1,9 @@
 """Which features hold, with which values, and why."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from licenses.domain.enums import FeatureKind, GrantSource
@@ -16,8 +16,7 @@ _OFF: dict[FeatureKind, FeatureValue] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class EffectiveFeature:
+class EffectiveFeature(NamedTuple):
     """A feature as it holds for one caller.
 
     `until` is the next instant at which grants change it; `narrowed_by` the agent, nearest first, whose
@@ -113,6 +112,10 @@ def grant_starts_at(facts: AccessFacts, code: str, at: datetime) -> datetime | N
 def _resolve(
     code: str, grants: Sequence[GrantFacts], agents: Iterable[AgentFacts], at: datetime
 ) -> EffectiveFeature | None:
+    if len(grants) == 1 and grants[0].starts_at is None and grants[0].expires_at is None:
+        # By far the most are granted once and for good.
+        only = grants[0]
+        return _narrowed(EffectiveFeature(only.kind, only.value, only.source, choices=only.choices), code, agents)
     in_force: list[GrantFacts] = []
     waiting: list[datetime] = []
     override: GrantFacts | None = None
@@ -137,10 +140,14 @@ def _resolve(
         feature = EffectiveFeature(in_force[0].kind, _united(in_force), source, until, choices=in_force[0].choices)
     else:
         return None
+    return _narrowed(feature, code, agents)
+
+
+def _narrowed(feature: EffectiveFeature, code: str, agents: Iterable[AgentFacts]) -> EffectiveFeature:
     narrowing = _narrowing(code, agents)
     if narrowing is None:
         return feature
-    return replace(feature, value=_OFF[feature.kind], narrowed_by=narrowing)
+    return feature._replace(value=_OFF[feature.kind], narrowed_by=narrowing)
 
 
 def _united(grants: Sequence[GrantFacts]) -> FeatureValue:
@@ -150,8 +157,8 @@ def _united(grants: Sequence[GrantFacts]) -> FeatureValue:
     if kind == FeatureKind.SWITCH:
         return any(grant.value for grant in grants)
     if kind == FeatureKind.LIMIT:
-        total = sum((Decimal(_number(grant.value)) for grant in grants), Decimal(0))
-        return int(total) if total == total.to_integral_value() else total
+        total = sum([_number(grant.value) for grant in grants])
+        return int(total) if total == int(total) else total
     return frozenset[str]().union(*(grant.value for grant in grants if isinstance(grant.value, frozenset)))
 
 
