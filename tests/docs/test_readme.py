@@ -40,10 +40,10 @@ class Tour:
         return json.loads(self.text(block, line))
 
 
-def paste(shell: str, *, folder: Path, **env: str) -> Tour:
-    """Feed the tour to a shell line by line, as a terminal would; nothing may be written to standard error."""
+def paste(shell: str, *, folder: Path, name: str = "README.md", **env: str) -> Tour:
+    """Feed a page to a shell line by line, as a terminal would; nothing may be written to standard error."""
     script: list[str] = []
-    for number, lines in enumerate(shell_blocks(page("README.md")), 1):
+    for number, lines in enumerate(shell_blocks(page(name)), 1):
         for position, line in enumerate(lines, 1):
             script += [line, f"printf '\\n{_MARK} {number} {position}\\n'"]
     done = subprocess.run(

@@ -12,6 +12,7 @@ from common.errors import BadRequest, FieldError
 from common.ids import Prefix, encode_id
 from licenses.domain.decision import Reason, decide_license
 from licenses.selectors.access import AccessSnapshot
+from licenses.selectors.activations import activation_of
 from vendor_api.access.questions import SUBJECTS, Question, asked_of, read_question
 from vendor_api.access.subjects import SubjectKey, snapshots_of
 from vendor_api.serializers.fields import format_time
@@ -119,6 +120,7 @@ def _verdict(question: Question, access: AccessSnapshot) -> Verdict:
         feature_value=asked.feature_value,
         product=asked.product,
         fingerprint=question.fingerprint,
+        activation=activation_of(access, question.fingerprint),
     )
     agent_id = access.agent_id
     return Verdict(
@@ -141,20 +143,21 @@ def _reason(reason: Reason) -> dict[str, Any]:
 def _unknown_subject(question: Question) -> Verdict:
     """Absent, foreign and malformed ids are told alike, as are kinds of subjects that nobody here has."""
     if question.subject_type in SUBJECTS:
-        message = f"There is no {question.subject_type} of this id here. Use the id of one of yours."
+        detail = f"There is no {question.subject_type} of this id here. Use the id of one of yours."
     else:
-        message = f"A subject is of type {' or '.join(SUBJECTS)}. Use the id of one of yours."
-    return _refused("subject_unknown", message)
+        detail = f"A subject is of type {' or '.join(SUBJECTS)}. Use the id of one of yours."
+    return _refused({"code": "subject_unknown", "detail": detail})
 
 
 def _faulty(errors: Sequence[FieldError]) -> Verdict:
     message = _sentence(errors)
-    refused = _refused("invalid", message)
+    refused = _refused({"code": "invalid", "detail": message})
     return Verdict(False, {**refused.context, "error": {"status": 400, "message": message}, "errors": list(errors)})
 
 
-def _refused(code: str, message: str) -> Verdict:
-    reason = {"code": code, "message": message, "blocks": True, "retryable": False, "until": None}
+def _refused(why: Mapping[str, str]) -> Verdict:
+    code = why["code"]
+    reason = {"code": code, "message": why["detail"], "blocks": True, "retryable": False, "until": None}
     return Verdict(False, {"code": code, "reasons": [reason], "license": None, "agent": None})
 
 
