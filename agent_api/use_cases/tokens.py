@@ -85,14 +85,20 @@ def issue(command: TokenCommand) -> Answer[TokenAnswer]:
 
 def _plan(asked: TokenRequest, known: KnownCaller) -> _Plan | Problem:
     lines = check_lines(known, asked.lease or (), reserving=True)
-    if isinstance(lines, Problem):
-        return lines
+    if isinstance(lines, Invalid):
+        return _in_lease(lines)
     if asked.public_key is None:
         return _Plan(lines, None)
     try:
         return _Plan(lines, public_jwk(asked.public_key))
     except JwkFault as fault:
         return Invalid.field("public_key", fault.code, fault.detail)
+
+
+def _in_lease(problem: Invalid) -> Invalid:
+    """The faults of usage lines, under the name that they were sent with here."""
+    errors = [{**error, "field": error["field"].replace("usage.", "lease.", 1)} for error in problem.errors]
+    return Invalid(problem.detail.replace("usage.", "lease.", 1), errors=errors)  # type: ignore[arg-type] # as they were
 
 
 def _issue(command: TokenCommand, known: KnownCaller, plan: _Plan) -> TokenAnswer:
