@@ -10,6 +10,7 @@ from datetime import datetime
 from hashlib import blake2b
 from threading import Lock
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from cachetools import LRUCache
 from django.conf import settings
@@ -48,6 +49,17 @@ class Credentials(NamedTuple):
 
     def __repr__(self) -> str:
         return "Credentials(…)"
+
+
+class UnknownLicenseKey(NotFound):
+    """404: a licence key that is unknown, malformed or another tenant's."""
+
+    code = "license_key_unknown"
+
+    def __init__(self, tenant_id: UUID) -> None:
+        """`tenant_id`: at whose door it was shown."""
+        super().__init__("There is no such license key here.")
+        self.tenant_id = tenant_id
 
 
 class Term(NamedTuple):
@@ -114,6 +126,12 @@ class KnownCaller:
         return bool(networks) and not is_within(address, networks)
 
     @property
+    def limits_ended(self) -> bool:
+        """Whether a throttle among its limits has ended by now, on the workspace's clock."""
+        ends = self.access.limits_until
+        return ends is not None and ends <= self.access.clock.now()
+
+    @property
     def is_expired(self) -> bool:
         """Whether its key has ended by now, in real time."""
         ends = self.access.key_expires_at
@@ -133,7 +151,7 @@ def find(credentials: Credentials) -> KnownCaller | Problem:
         known = _known.get(digest)
     max_age: float = settings.PERMETER_SNAPSHOT_MAX_AGE.total_seconds()
     # The end of a key may have been put off: no epoch is looked at for one that has ended.
-    if known is None or known.is_expired or time.monotonic() - known.loaded_at > max_age:
+    if known is None or known.is_expired or known.limits_ended or time.monotonic() - known.loaded_at > max_age:
         return load(credentials)
     return known
 
@@ -193,7 +211,7 @@ def _read(credentials: Credentials, token: str) -> AccessSnapshot | Problem:
         return Unauthorized()
     access = load_by_license_key(api_key.tenant_id, credentials.license_key)
     if access is None:
-        return NotFound("There is no such license key here.", code="license_key_unknown")
+        return UnknownLicenseKey(api_key.tenant_id)
     note_stale_digest(ApiKey, api_key.id, parsed, api_key.pepper_id)
     proved_license_key(access, credentials.license_key)
     return replace(

@@ -75,7 +75,10 @@ class LicenseFacts:
 
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
-    """An agent in a chain. `features` is the subset of feature codes it may use; None: all."""
+    """An agent in a chain. `features` is the subset of feature codes it may use; None: all.
+
+    `throttle` is a further limit that holds until `throttled_until` (None: until it is lifted).
+    """
 
     id: UUID
     name: str
@@ -84,6 +87,8 @@ class AgentFacts:
     parent_id: UUID | None = None
     features: frozenset[str] | None = None
     rate_limits: tuple[RateLimitFacts, ...] = ()
+    throttle: RateLimitFacts | None = None
+    throttled_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

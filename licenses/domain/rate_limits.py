@@ -1,11 +1,12 @@
 """Which rate limits apply to a caller, and what it is told about them."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from licenses.domain.enums import LimitLevel
-from licenses.domain.facts import AccessFacts, RateLimitFacts
+from licenses.domain.facts import AccessFacts, AgentFacts, RateLimitFacts
 from licenses.domain.gcra import SECOND, Policy
 
 
@@ -64,8 +65,10 @@ def tightest(states: tuple[LimitState, ...]) -> LimitState | None:
     return max(states, key=lambda state: state.retry_after)
 
 
-def applicable_limits(facts: AccessFacts) -> tuple[GateLimit, ...]:
+def applicable_limits(facts: AccessFacts, at: datetime | None = None) -> tuple[GateLimit, ...]:
     """Every limiter that a call of this caller counts on: agent, its parents, licence, customer, tenant.
+
+    With `at` (workspace time) throttles that are in force then, too.
 
     A call of a sub-agent counts on each parent too, so spawning children never buys a higher rate. Of two
     limits that differ in their burst only, the tighter one stays.
@@ -74,6 +77,8 @@ def applicable_limits(facts: AccessFacts) -> tuple[GateLimit, ...]:
     for agent in facts.agents:
         for limit in (*agent.rate_limits, *_at(facts, LimitLevel.AGENT)):
             _add(found, LimitLevel.AGENT, agent.id, limit)
+        if agent.throttle is not None and at is not None and _throttled(agent, at):
+            _add(found, LimitLevel.AGENT, agent.id, agent.throttle)
     levels = (
         (LimitLevel.LICENSE, facts.license.id),
         (LimitLevel.CUSTOMER, facts.customer.id),
@@ -83,6 +88,22 @@ def applicable_limits(facts: AccessFacts) -> tuple[GateLimit, ...]:
         for limit in _at(facts, level):
             _add(found, level, subject_id, limit)
     return tuple(found.values())
+
+
+def throttles_end(facts: AccessFacts, at: datetime) -> datetime | None:
+    """When the next of the throttles that are in force at `at` ends; None if the clock ends none."""
+    return min(
+        (
+            agent.throttled_until
+            for agent in facts.agents
+            if agent.throttled_until is not None and agent.throttle is not None and _throttled(agent, at)
+        ),
+        default=None,
+    )
+
+
+def _throttled(agent: AgentFacts, at: datetime) -> bool:
+    return agent.throttled_until is None or at < agent.throttled_until
 
 
 def _at(facts: AccessFacts, level: LimitLevel) -> list[RateLimitFacts]:

@@ -32,7 +32,7 @@ from licenses.domain.facts import (
     RateLimitFacts,
     TenantFacts,
 )
-from licenses.domain.rate_limits import GateLimit, HoldLimit, applicable_limits
+from licenses.domain.rate_limits import GateLimit, HoldLimit, applicable_limits, throttles_end
 from licenses.models import Activation, Agent, AgentKey, License, LicensePlan
 from licenses.selectors.grant_facts import grants_of
 from licenses.selectors.licenses import CarriedPlans
@@ -61,6 +61,8 @@ class AccessSnapshot:
     base_plan_id: UUID
     add_on_plan_ids: tuple[UUID, ...]
     limits: tuple[GateLimit, ...]
+    #: Until the clock ends a throttle, which is among the limits.
+    limits_until: datetime | None
     epoch_keys: tuple[EpochKey, ...]
     versions: tuple[int, ...]
     key_networks: tuple[str, ...] = ()
@@ -206,6 +208,8 @@ def _assemble(
             *_limits(LimitLevel.TENANT, tenant.rate_limits),
         ),
     )
+    clock = tenant_clock(tenant.clock_offset or timedelta(0))
+    at = clock.now()
     return AccessSnapshot(
         facts=facts,
         agent_path=path,
@@ -214,10 +218,11 @@ def _assemble(
         tenant_slug=tenant.slug,
         test=tenant.mode == "test",
         timezone=ZoneInfo(tenant.timezone),
-        clock=tenant_clock(tenant.clock_offset or timedelta(0)),
+        clock=clock,
         base_plan_id=base.id,
         add_on_plan_ids=tuple(plan.id for plan in add_ons),
-        limits=applicable_limits(facts),
+        limits=applicable_limits(facts, at),
+        limits_until=throttles_end(facts, at),
         epoch_keys=epoch_keys,
         versions=versions,
         key_networks=tuple(networks),
@@ -234,6 +239,11 @@ def _hold_limits(license: License, plans: CarriedPlans, chain: Sequence[Agent]) 
     return tuple(found)
 
 
+def _throttled_until(throttle: dict[str, Any] | None) -> datetime | None:
+    until = throttle.get("until") if throttle else None
+    return None if until is None else datetime.fromisoformat(until)
+
+
 def _agent_facts(agent: Agent, default_limits: tuple[RateLimitFacts, ...]) -> AgentFacts:
     return AgentFacts(
         id=agent.id,
@@ -243,6 +253,8 @@ def _agent_facts(agent: Agent, default_limits: tuple[RateLimitFacts, ...]) -> Ag
         parent_id=agent.parent_id,
         features=None if agent.features is None else frozenset(agent.features),
         rate_limits=_limits(LimitLevel.AGENT, agent.rate_limits) or default_limits,
+        throttle=next(iter(_limits(LimitLevel.AGENT, [agent.throttle] if agent.throttle else [])), None),
+        throttled_until=_throttled_until(agent.throttle),
     )
 
 

@@ -38,14 +38,14 @@ def suspend_agent(*, tenant: Tenant, agent_id: UUID, actor: Actor, reason: str =
 
 
 def resume_agent(*, tenant: Tenant, agent_id: UUID, actor: Actor, reason: str = "") -> Agent:
-    """End a suspension; an active agent stays as it is. Emits `agent.resumed`.
+    """End a suspension and a throttle; an active agent without one stays as it is. Emits `agent.resumed`.
 
     Raises NotFound, Conflict `agent_revoked`, RevocationPending.
     """
     with transaction.atomic():
         agent = _locked(tenant, agent_id)
         _refuse_if_revoked(agent, "resumed")
-        return _move(agent, actor, "agent.resumed", reason, status=AgentStatus.ACTIVE, suspended_at=None)
+        return _move(agent, actor, "agent.resumed", reason, status=AgentStatus.ACTIVE, suspended_at=None, throttle=None)
 
 
 def revoke_agent(*, tenant: Tenant, agent_id: UUID, actor: Actor, reason: str = "") -> Agent:
@@ -132,17 +132,17 @@ def _refuse_if_revoked(agent: Agent, wanted: str) -> None:
     refuse_if_archived(agent, f"The agent's life is over and it was put away; it cannot be {wanted}.")
 
 
-def _move(agent: Agent, actor: Actor, action: str, reason: str, *, status: AgentStatus, **times: Any) -> Agent:
+def _move(agent: Agent, actor: Actor, action: str, reason: str, *, status: AgentStatus, **more: Any) -> Agent:
     """Change the state once; a repeat only tells Valkey again what the first call may not have been able to."""
     reason = fields.reason(reason)
     epoch = EpochKey(EpochKind.AGENT, agent.id)
-    if agent.status == status:
+    if agent.status == status and not (status is AgentStatus.ACTIVE and agent.throttle is not None):
         # Revoked together with an agent above it, whose epoch carries it: then that one is told again as well.
         republish(agent.tenant_id, *(EpochKey(EpochKind.AGENT, each) for each in agent.path))
         return agent
     kept = "" if status is AgentStatus.ACTIVE else reason
-    changes = apply_changes(agent, {"status": status, "status_reason": kept, **times})
-    agent.save(update_fields=["status", "status_reason", *times, "updated_at"])
+    changes = apply_changes(agent, {"status": status, "status_reason": kept, **more})
+    agent.save(update_fields=["status", "status_reason", *more, "updated_at"])
     record_audit(tenant_id=agent.tenant_id, actor=actor, action=action, target=agent, changes=changes, reason=reason)
     emit_agent_event(action, agent, reason=reason)
     bump_epochs(agent.tenant_id, epoch)

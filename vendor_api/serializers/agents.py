@@ -46,6 +46,16 @@ class AgentBody(Body):
     metadata = MetadataField(required=False)
 
 
+class ThrottleShape(Shape):
+    """A lower rate for a time; without an end until it is lifted."""
+
+    limit = serializers.IntegerField()
+    window = serializers.IntegerField()
+    burst = serializers.IntegerField()
+    until = serializers.CharField(allow_null=True)
+    reason = serializers.CharField()
+
+
 class AgentShape(ResourceShape):
     """An agent. `status` is what holds now: what was decided, and where the clock stands."""
 
@@ -60,6 +70,8 @@ class AgentShape(ResourceShape):
     features = serializers.ListField(child=serializers.CharField(), allow_null=True)
     rate_limits = RateLimitShape(many=True)
     hold_limit = serializers.IntegerField(allow_null=True)
+    throttle = ThrottleShape(allow_null=True)
+    spawned = serializers.BooleanField()
     metadata = MetadataField()
     suspended_at = TimeField(allow_null=True)
     revoked_at = TimeField(allow_null=True)
@@ -69,6 +81,8 @@ class AgentShape(ResourceShape):
         ends = instance.expires_at
         if instance.status == AgentStatus.ACTIVE and ends is not None and ends <= self.context["at"]:
             instance = Beside(instance, status=DisplayedAgentStatus.EXPIRED.value)
+        if instance.throttle is not None and _is_over(instance.throttle, self.context["at"]):
+            instance = Beside(instance, throttle=None)
         return super().to_representation(instance)
 
 
@@ -117,6 +131,10 @@ class AgentKeyShape(ResourceShape):
     def to_representation(self, instance: Any) -> dict[str, Any]:
         status = key_status(instance.revoked_at, instance.expires_at)
         return super().to_representation(Beside(instance, status=status))
+
+
+def _is_over(throttle: dict[str, Any], at: datetime) -> bool:
+    return throttle["until"] is not None and datetime.fromisoformat(throttle["until"]) <= at
 
 
 def key_status(revoked_at: datetime | None, expires_at: datetime | None) -> str:

@@ -99,42 +99,6 @@ class AgentView(VendorView):
         return self.gone()
 
 
-class SuspendAgentView(VendorView):
-    """/agents/{id}/suspend"""
-
-    operations: ClassVar = {"POST": AGENTS.act("suspend", ReasonBody)}
-
-    def post(self, id: str) -> HttpResponse:
-        agent = get_agent(self.tenant, id)
-        return self.show(agents.suspend_agent(**self.who(), agent_id=agent.id, **self.body))
-
-
-class ResumeAgentView(VendorView):
-    """/agents/{id}/resume"""
-
-    operations: ClassVar = {"POST": AGENTS.act("resume", ReasonBody)}
-
-    def post(self, id: str) -> HttpResponse:
-        agent = get_agent(self.tenant, id)
-        return self.show(agents.resume_agent(**self.who(), agent_id=agent.id, **self.body))
-
-
-class RevokeAgentView(VendorView):
-    """/agents/{id}/revoke"""
-
-    operations: ClassVar = {
-        "POST": AGENTS.act(
-            "revoke",
-            ReasonBody,
-            description="For good, with all agents below it: their keys are dead when this answers.",
-        )
-    }
-
-    def post(self, id: str) -> HttpResponse:
-        agent = get_agent(self.tenant, id)
-        return self.show(agents.revoke_agent(**self.who(), agent_id=agent.id, **self.body))
-
-
 class AgentKeysView(BulkView):
     """/agents/{id}/keys"""
 
