@@ -1,9 +1,13 @@
-"""Pages of a list, newest first, by an opaque cursor: rows that come in meanwhile make no page skip or repeat any."""
+"""Pages of a list, newest first, by an opaque cursor: rows that come in meanwhile make no page skip or repeat any.
+
+A cursor is bound to the list that it was handed out for, with its filters: elsewhere it would skip rows unseen.
+"""
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
@@ -17,7 +21,8 @@ MAX_LIMIT: Final = 200
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _TIME_BYTES: Final = 8
-_CURSOR_BYTES: Final = _TIME_BYTES + 16
+_PLACE_BYTES: Final = _TIME_BYTES + 16
+_BINDING_BYTES: Final = 6
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Model)
@@ -46,13 +51,16 @@ def paginate(
     limit: int,
     cursor: str | None,
     time_field: str = "created_at",
+    bound_to: str = "",
 ) -> Page[M]:
     """A page of the queryset in the order of (time, id), newest first, after the place that the cursor names.
+
+    `bound_to` names the list and whatever it is filtered by; a cursor of another one is refused.
 
     The queryset's own order is replaced. An index over (tenant, time, id) serves it. Raises Invalid on `cursor`.
     """
     if cursor:
-        at, row_id = decode_cursor(cursor)
+        at, row_id = decode_cursor(cursor, bound_to=bound_to)
         # The first condition alone bounds an index scan; the second settles equal times.
         queryset = queryset.filter(
             Q(**{f"{time_field}__lte": at}),
@@ -64,26 +72,35 @@ def paginate(
     last: Any = rows[limit - 1]
     return Page(
         items=rows[:limit],
-        next_cursor=encode_cursor(getattr(last, time_field), last.id),
+        next_cursor=encode_cursor(getattr(last, time_field), last.id, bound_to=bound_to),
     )
 
 
-def encode_cursor(at: datetime, row_id: UUID) -> str:
-    """The place of a row, exact to the microsecond, as 32 characters that are safe in a URL."""
+def encode_cursor(at: datetime, row_id: UUID, *, bound_to: str = "") -> str:
+    """The place of a row in a list, exact to the microsecond, as 40 characters that are safe in a URL."""
     microseconds = (at - _EPOCH) // _MICROSECOND
-    return _encode(microseconds.to_bytes(_TIME_BYTES, "big", signed=True) + row_id.bytes)
+    place = microseconds.to_bytes(_TIME_BYTES, "big", signed=True) + row_id.bytes
+    return _encode(place + _binding(bound_to))
 
 
-def decode_cursor(cursor: str) -> tuple[datetime, UUID]:
-    """Time and id behind a cursor. Raises Invalid on the field `cursor`."""
+def decode_cursor(cursor: str, *, bound_to: str = "") -> tuple[datetime, UUID]:
+    """Time and id behind a cursor of this list. Raises Invalid on the field `cursor`: `invalid`, or `other_list`."""
     try:
         raw = urlsafe_b64decode(cursor.encode("ascii"))
-        if len(raw) == _CURSOR_BYTES and _encode(raw) == cursor:
+        if len(raw) == _PLACE_BYTES + _BINDING_BYTES and _encode(raw) == cursor:
             at = _EPOCH + int.from_bytes(raw[:_TIME_BYTES], "big", signed=True) * _MICROSECOND
-            return at, UUID(bytes=raw[_TIME_BYTES:])
+            place = at, UUID(bytes=raw[_TIME_BYTES:_PLACE_BYTES])
+            if raw[_PLACE_BYTES:] == _binding(bound_to):
+                return place
+            detail = "This cursor is of another list, or of other filters. Begin anew without it."
+            raise Invalid.field("cursor", "other_list", detail)
     except (binascii.Error, ValueError, OverflowError):
         pass
     raise Invalid.field("cursor", "invalid", "This is no cursor that was handed out here.")
+
+
+def _binding(bound_to: str) -> bytes:
+    return blake2b(bound_to.encode(), digest_size=_BINDING_BYTES).digest()
 
 
 def _encode(raw: bytes) -> str:

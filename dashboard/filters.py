@@ -65,7 +65,9 @@ def chips(request: HttpRequest, name: str, choices: Mapping[str, str], *, every:
 def listing(request: HttpRequest, queryset: QuerySet[M, M], *, filters: tuple[str, ...]) -> Listing[M]:
     """The page of a list that the URL's cursor names, newest first. A cursor that was never handed out is not found."""
     try:
-        page = paginate(queryset, limit=PER_PAGE, cursor=request.GET.get("cursor"))
+        page = paginate(
+            queryset, limit=PER_PAGE, cursor=request.GET.get("cursor"), bound_to=_path(request, "cursor", "")
+        )
     except Invalid as exc:
         raise Http404 from exc
     at_start = "cursor" not in request.GET

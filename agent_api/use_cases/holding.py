@@ -113,7 +113,7 @@ def list_open(credentials: Credentials, *, limit: int, cursor: str | None) -> An
         if access.agent_id is None:
             raise NotFound
         found = holds_in_force(access.tenant_id, agent_id=access.agent_id, at=access.clock.now())
-        page = paginate(found, limit=limit, cursor=cursor)
+        page = paginate(found, limit=limit, cursor=cursor, bound_to=f"holds of {access.agent_id}")
         return Answer(HoldList([hold_body(hold) for hold in page.items], page.next_cursor), admission.fields)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -41,7 +42,7 @@ def bump_epochs(tenant_id: UUID, *keys: EpochKey) -> None:
             _BUMP, [tenant_id, real_clock().now(), [kind for kind, _ in asked], [subject for _, subject in asked]]
         )
         bumped = [(tenant_id, EpochKey(kind, subject), version) for kind, subject, version in cursor.fetchall()]
-    transaction.on_commit(partial(_publish, bumped))
+    _publish_on_commit(bumped)
 
 
 def republish(tenant_id: UUID, *keys: EpochKey) -> None:
@@ -50,7 +51,7 @@ def republish(tenant_id: UUID, *keys: EpochKey) -> None:
     Raises RevocationPending from the outermost commit while Valkey cannot be told.
     """
     versions = read_epochs({tenant_id: keys})[tenant_id]
-    transaction.on_commit(partial(_publish, [(tenant_id, key, version) for key, version in versions.items()]))
+    _publish_on_commit([(tenant_id, key, version) for key, version in versions.items()])
 
 
 def republish_recent(*, now: datetime | None = None, within: timedelta = timedelta(minutes=2)) -> int:
@@ -90,6 +91,35 @@ def publish_statuses(tenant_id: UUID) -> None:
     Raises RevocationPending from the outermost commit while Valkey cannot be told.
     """
     transaction.on_commit(partial(_publish, [], [tenant_id]))
+
+
+class _Publication:
+    """What one bump has to tell. The first that runs after the commit tells for all of its transaction, at once.
+
+    Each stands among the commit's hooks by itself, so that one whose savepoint was rolled back tells nothing: a
+    version that nobody wrote must never be seen.
+    """
+
+    def __init__(self, pairs: list[tuple[UUID, EpochKey, int]]) -> None:
+        self.pairs = pairs
+        self.is_done = False
+        self.hooks: list[Any] = []
+
+    def __call__(self) -> None:
+        if self.is_done:
+            return
+        # The list that the commit is working through has let go of this hook already; any other list is an older one.
+        others = [hook for _, hook, *_ in self.hooks if isinstance(hook, _Publication)]
+        together = [self] if self in others else [self, *others]
+        for each in together:
+            each.is_done = True
+        _publish([pair for each in together for pair in each.pairs])
+
+
+def _publish_on_commit(pairs: list[tuple[UUID, EpochKey, int]]) -> None:
+    publication = _Publication(pairs)
+    transaction.on_commit(publication)
+    publication.hooks = connection.run_on_commit
 
 
 def _publish(pairs: Iterable[tuple[UUID, EpochKey, int]], tenant_ids: Iterable[UUID] = ()) -> None:

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from tenants.models import ApiKey, AuditEntry
+from tenants.domain.enums import Role
+from tenants.models import ApiKey, AuditEntry, Membership
 from tenants.selectors.api_keys import authenticate
 from tests.dashboard.people import browser
 from tests.factories import make_api_key, make_workspace
@@ -18,7 +19,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_make_key__each_kind__is_shown_once_and_works(kind: str, prefix: str, scopes: list[str]) -> None:
     tenant = make_workspace()
     client = browser(tenant)
-    answer = client.post(f"/dashboard/{tenant.slug}/keys/make/", {"name": "Backend", "kind": kind})
+    made = client.post(f"/dashboard/{tenant.slug}/keys/make/", {"name": "Backend", "kind": kind})
+    assert (made.status_code, made.headers["Location"]) == (302, f"/dashboard/{tenant.slug}/keys/")
+    kept = client.session["created_api_key"]["sealed"]
+    answer = client.get(made.headers["Location"])
     assert answer.status_code == 200
     assert "no-store" in answer.headers["Cache-Control"]
     found = re.search(r'<code id="key-text">([^<]+)</code>', answer.content.decode())
@@ -30,7 +34,18 @@ def test_make_key__each_kind__is_shown_once_and_works(kind: str, prefix: str, sc
     assert (key.tenant_id, key.name, key.kind, key.scopes) == (tenant.id, "Backend", kind, scopes)
     entry = AuditEntry.objects.get(action="api_key.created")
     assert (entry.actor_kind, entry.target_id) == ("user", key.public_id)
+    assert text not in kept
+    assert "created_api_key" not in client.session
     assert text not in client.get(f"/dashboard/{tenant.slug}/keys/").content.decode()
+    assert ApiKey.objects.count() == 1
+
+
+def test_make_key__then_another_workspace_is_opened__its_text_is_not_shown_there() -> None:
+    tenant, other = make_workspace(), make_workspace()
+    client = browser(tenant)
+    Membership.objects.create(tenant=other, user=Membership.objects.get(tenant=tenant).user, role=Role.OWNER)
+    client.post(f"/dashboard/{tenant.slug}/keys/make/", {"name": "Backend", "kind": "secret"})
+    assert 'id="key-text"' not in client.get(f"/dashboard/{other.slug}/keys/").content.decode()
 
 
 @pytest.mark.parametrize(

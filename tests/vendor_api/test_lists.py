@@ -141,3 +141,22 @@ def test_list__of_more_rows__needs_no_more_queries(shop: Shop, path: str, django
 
     with django_assert_max_num_queries(6):
         shop.door.listed(path)
+
+
+@pytest.mark.django_db
+def test_cursor__of_another_list_or_of_other_filters__is_422(door: Door) -> None:
+    for number in range(3):
+        door.made("/customers", {"external_id": f"c-{number}", "metadata": {"team": "a"}})
+    plain = door.get("/customers", limit=1)["next_cursor"]
+    filtered = door.get("/customers", limit=1, **{"metadata[team]": "a", "status": "active"})["next_cursor"]
+
+    assert door.get("/customers", cursor=plain, limit=2).status == 200
+    assert door.get("/customers", **{"status": "active", "metadata[team]": "a"}, cursor=filtered).status == 200
+    for path, query in (
+        ("/customers", {"cursor": filtered}),
+        ("/customers", {"cursor": plain, "status": "active"}),
+        ("/customers", {"cursor": filtered, "status": "active"}),
+        ("/products", {"cursor": plain}),
+    ):
+        answer = door.get(path, **query)
+        assert (answer.status, answer.fields) == (422, {"cursor": "other_list"})

@@ -23,6 +23,7 @@ from tenants.models import ApiKey, Tenant
 from tenants.services.idempotency import Answer, fingerprint, run_once
 from tenants.services.key_use import saw_key
 from vendor_api.authentication import Caller, authenticate_caller
+from vendor_api.filters.base import PAGE_PARAMETERS
 from vendor_api.operations import Operation
 from vendor_api.problems import refusal
 from vendor_api.reading import checked, read_object
@@ -98,9 +99,14 @@ class VendorView(APIView):
         """A page of the rows that the query string asks for, newest first."""
         limit, cursor = parse_limit(self.query.get("limit")), self.query.get("cursor")
         rows = self.operation.filters(self.query, queryset, at=self.now()).apply()
-        found = paginate(rows, limit=limit, cursor=cursor, time_field=time_field)
+        found = paginate(rows, limit=limit, cursor=cursor, time_field=time_field, bound_to=self._list_name())
         data = show_all(self.operation.shape, found.items, at=self.now())
         return self.answer({"data": data, "next_cursor": found.next_cursor})
+
+    def _list_name(self) -> str:
+        """The list and its filters, in whatever order they were sent."""
+        filters = sorted((name, values) for name, values in self.query.lists() if name not in PAGE_PARAMETERS)
+        return repr((self.tenant.id.hex, self.request.path, filters))
 
     def gone(self) -> HttpResponse:
         """204: it is archived."""
