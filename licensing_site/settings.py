@@ -232,12 +232,14 @@ SPECTACULAR_SETTINGS = {
 CORS_URLS_REGEX = r"^/(agent/v1|t)/"
 CORS_ALLOW_ALL_ORIGINS = True
 CORS_ALLOW_CREDENTIALS = False
-CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "x-request-id", "accept"]
+CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "x-license-key", "x-request-id", "accept"]
 CORS_EXPOSE_HEADERS = ["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id", "Idempotency-Replayed"]
 CORS_PREFLIGHT_MAX_AGE = 86400
 
 # --- who calls ------------------------------------------------------------------------------------------------------
 PERMETER_TRUSTED_PROXIES = networks(env.list("PERMETER_TRUSTED_PROXIES", default=[]))
+PERMETER_LICENSE_KEY_GUESSES = env.int("PERMETER_LICENSE_KEY_GUESSES", default=10)
+PERMETER_LICENSE_KEY_GUESSES_PER_TENANT = env.int("PERMETER_LICENSE_KEY_GUESSES_PER_TENANT", default=300)
 RATELIMIT_IP_META_KEY = "common.addresses.client_address"
 ACCOUNT_ADAPTER = "licensing_site.account_adapter.AccountAdapter"
 

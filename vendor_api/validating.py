@@ -11,9 +11,11 @@ from common.errors import NotFound
 from common.ids import Prefix, encode_id
 from licenses.domain.decision import Reason, decide_license
 from licenses.domain.entitlements import effective_features
+from licenses.domain.facts import ActivationFacts
 from licenses.domain.license_times import displayed_status, valid_until
 from licenses.models import License
 from licenses.selectors.access import AccessSnapshot, load_license
+from licenses.selectors.activations import activation_of
 from metering.domain.enums import QuotaState
 from metering.selectors.applicable import QuotaStanding, quotas_applying
 from tenants.models import Tenant
@@ -33,6 +35,7 @@ def validate_license(
     *,
     at: datetime,
     features: Sequence[str] = (),
+    fingerprint: str | None = None,
     product: str | None = None,
     nonce: str | None = None,
 ) -> dict[str, Any]:
@@ -40,7 +43,11 @@ def validate_license(
     access = load_license(tenant.id, license.id)
     if access is None:
         raise NotFound
-    decision = decide_license(access.facts, at=at, features=features, product=product)
+    activation = activation_of(access, fingerprint)
+    decision = decide_license(
+        access.facts, at=at, features=features, product=product, fingerprint=fingerprint, activation=activation
+    )
+    required = access.facts.activation_required
     standings = quotas_applying(tenant, license=license, at=at)
     codes = [shown_reason(reason) for reason in decision.reasons]
     codes += [_quota_warning(standing) for standing in standings if standing.state in _WARNING_OF_STATE]
@@ -52,8 +59,8 @@ def validate_license(
         "agent": None,
         "features": {code: found.shown for code, found in effective_features(access.facts, at).items()},
         "quotas": standings,
-        "activation": None,
-        "valid_until": valid_until(access.facts, at),
+        "activation": _shown_activation(activation),
+        "valid_until": valid_until(access.facts, at, activation=activation if required else None),
         "server_time": at,
         "nonce": nonce,
     }
@@ -69,6 +76,16 @@ def _shown_license(access: AccessSnapshot, at: datetime) -> dict[str, Any]:
         "product": facts.product_code,
         "expires_at": facts.license.expires_at,
         "grace_until": facts.license.grace_until if facts.license.grace else None,
+    }
+
+
+def _shown_activation(activation: ActivationFacts | None) -> dict[str, Any] | None:
+    if activation is None:
+        return None
+    return {
+        "id": encode_id(Prefix.ACTIVATION, activation.id),
+        "fingerprint": activation.fingerprint,
+        "expires_at": None if activation.expires_at is None else format_time(activation.expires_at),
     }
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 from agent_api.use_cases.known_callers import (
     Credentials,
     KnownCaller,
+    UnknownLicenseKey,
     find,
     is_publishable,
     load,
@@ -23,12 +24,24 @@ from common.ratelimit_headers import RateLimitState, rate_limit_fields
 from licenses.domain.rate_limits import LimitState
 from licenses.services.fallback_limits import fallback_limiter
 from licenses.services.gate import GateUnavailable, GateVerdict, check_gate
+from licenses.services.key_guesses import Guess, check_guesses
 from licenses.services.key_uses import saw_caller
 from tenants.selectors.epochs import read_epochs
 
 _ROUNDS = 4
 
 P = TypeVar("P")
+
+
+class TooManyUnknownKeys(RateLimited):
+    """429: too many licence keys that do not exist were shown from this address."""
+
+    code = "too_many_unknown_keys"
+
+    def __init__(self, retry_after: int) -> None:
+        """`retry_after` in seconds."""
+        detail = "Too many license keys that do not exist came from here. Check yours, and wait."
+        super().__init__(detail, retry_after=retry_after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +85,18 @@ def admit_many(asks: Sequence[Ask[P]]) -> list[Admission[P] | Problem]:
     """An admission or a refusal for each call, in order; whoever is let in has a snapshot that is current.
 
     Unauthorized for any key that is unknown or dead, Forbidden `wrong_key_kind` or `network_not_allowed`, NotFound
-    `license_key_unknown`, what the plan refuses, RateLimited. Raises Unavailable if Postgres is needed and away.
+    `license_key_unknown`, what the plan refuses, RateLimited (who guesses licence keys, too). Raises Unavailable if
+    Postgres is needed and away.
     """
     began = time.monotonic()
     callers: dict[Credentials, KnownCaller | Problem] = {}
     results: list[Admission[P] | Problem] = [Unavailable()] * len(asks)
     waiting: list[_Waiting[P]] = []
-    for place, ask in enumerate(asks):
+    for ask in asks:
         if ask.credentials not in callers:
             callers[ask.credentials] = _find(ask)
+    _slow_down_guesses(callers)
+    for place, ask in enumerate(asks):
         _plan(place, ask, callers[ask.credentials], results, waiting)
     for _ in range(_ROUNDS):
         if not waiting:
@@ -138,6 +154,23 @@ def _find(ask: Ask[P]) -> KnownCaller | Problem:
     if isinstance(found, Forbidden) and found.code == "wrong_key_kind" and is_publishable(ask.credentials):
         return Invalid.field("license_key", "required", "A publishable key goes with a license key.")
     return found
+
+
+def _slow_down_guesses(callers: dict[Credentials, KnownCaller | Problem]) -> None:
+    """Those who show licence keys wait if too many were wrong, whether this one is right or not."""
+    guesses: dict[Credentials, Guess] = {}
+    for credentials, found in callers.items():
+        if credentials.license_key is None:
+            continue
+        if isinstance(found, UnknownLicenseKey):
+            guesses[credentials] = Guess(found.tenant_id, credentials.address, wrong=True)
+        elif isinstance(found, KnownCaller) and not found.access.agent_path:
+            guesses[credentials] = Guess(found.access.tenant_id, credentials.address, wrong=False)
+    if not guesses:
+        return
+    for credentials, wait in zip(guesses, check_guesses(list(guesses.values())), strict=True):
+        if wait:
+            callers[credentials] = TooManyUnknownKeys(wait)
 
 
 def _plan(

@@ -9,8 +9,10 @@ from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
 
 from common.ids import Prefix
+from licenses.domain.activations import activation_status
 from licenses.domain.enums import AgentStatus
 from licenses.models import Activation, Agent, AgentKey
+from licenses.services.activations import release_activation
 from licenses.services.agent_keys import revoke_agent_key
 from licenses.services.agents import resume_agent, revoke_agent, suspend_agent
 from tenants.admin import columns
@@ -21,6 +23,7 @@ from tenants.admin.keys import OpaqueKeyAdmin
 from tenants.admin.links import code, id_link
 from tenants.admin.operations import OperatedAdmin, Operation
 from tenants.admin.panels import Panel, Rows, trail_of
+from tenants.selectors.clocks import clock_of
 
 OPERATIONS = (
     Operation(
@@ -147,19 +150,52 @@ class AgentKeyAdmin(OpaqueKeyAdmin):
 
 
 @admin.register(Activation)
-class ActivationAdmin(LedgerAdmin):
+class ActivationAdmin(OperatedAdmin, LedgerAdmin):
     """Licences bound to machines and copies of agents."""
 
+    operations = (
+        Operation(
+            name="release",
+            label="Release",
+            done="released",
+            icon="link_off",
+            effect="Their places are free at once; these machines and copies are not activated any more.",
+            run=lambda row, actor, reason: release_activation(
+                tenant=row.tenant, activation_id=row.pk, actor=actor, reason=reason
+            ),
+            fits=lambda row: row.released_at is None,
+            for_good=True,
+        ),
+    )
     with_related = ("tenant", "license", "agent")
     related_ids = {Prefix.TENANT: "tenant_id", Prefix.LICENSE: "license_id", Prefix.AGENT: "agent_id"}
-    list_display = ("label", "typeid", "license", "agent", "tenant", "expires_at", "released_at", "created_at")
-    list_display_links = ("label", "typeid")
+    list_display = ("named", "typeid", "license", "agent", "tenant", "state", "expires_at", "created_at")
+    list_display_links = ("named", "typeid")
     list_filter = (BY_TENANT, MadeFilter)
-    search_fields = ("fingerprint__exact", "label__istartswith")
+    search_fields = ("fingerprint__exact", "instance__exact", "label__istartswith")
     fieldsets = (
-        ("Activation", {"fields": ("typeid", "tenant", "license", "agent", "fingerprint", "label")}),
-        ("State", {"fields": ("created_at", "last_heartbeat_at", "expires_at", "lapse_noted_at", "released_at")}),
+        ("Activation", {"fields": ("typeid", "tenant", "license", "agent", "fingerprint", "instance", "label")}),
+        (
+            "State",
+            {"fields": ("state", "created_at", "last_heartbeat_at", "expires_at", "lapse_noted_at", "released_at")},
+        ),
     )
+
+    @display(description="machine or copy")
+    def named(self, row: Activation) -> str:
+        """Its label, or else what names it."""
+        return str(row)
+
+    @display(description="state")
+    def state(self, row: Activation) -> str:
+        """Whether it holds a place, on the workspace's clock."""
+        at = clock_of(row.tenant).now()
+        status = activation_status(expires_at=row.expires_at, released_at=row.released_at, at=at)
+        return status.value.capitalize()
+
+    def panels(self, request: HttpRequest, row: Activation) -> Iterable[Panel]:
+        """Its trail."""
+        yield trail_of(row, tenant_id=row.tenant_id)
 
 
 def _keys(agent: Agent) -> Rows:

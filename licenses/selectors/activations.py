@@ -8,6 +8,7 @@ from django.db.models import Q
 
 from licenses.domain.facts import ActivationFacts
 from licenses.models import Activation
+from licenses.selectors.access import AccessSnapshot
 from tenants.models import TenantQuerySet
 
 
@@ -51,3 +52,16 @@ def find_activations(asked: Sequence[AskedActivation]) -> list[ActivationFacts |
 def activations_of(tenant_id: UUID) -> TenantQuerySet[Activation]:
     """All activations, released ones too."""
     return Activation.objects.for_tenant(tenant_id)
+
+
+def activation_of(
+    access: AccessSnapshot, fingerprint: str | None, instance: str | None = None
+) -> ActivationFacts | None:
+    """The activation that stands for one caller's machine or copy."""
+    facts = access.facts
+    if not facts.has_activations or (fingerprint is None and instance is None):
+        return None
+    [found] = find_activations(
+        [AskedActivation(access.tenant_id, facts.license.id, access.agent_id, fingerprint, instance)]
+    )
+    return found

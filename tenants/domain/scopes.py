@@ -29,6 +29,8 @@ class Scope(StrEnum):
     SIGNING_KEYS_WRITE = "signing-keys:write"
     TOKENS_READ = "tokens:read"
     TOKENS_WRITE = "tokens:write"
+    ACTIVATIONS_READ = "activations:read"
+    ACTIVATIONS_WRITE = "activations:write"
     METERS_READ = "meters:read"
     METERS_WRITE = "meters:write"
     QUOTAS_READ = "quotas:read"

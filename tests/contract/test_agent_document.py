@@ -22,7 +22,7 @@ def contents() -> list[Any]:
             bodies = operation.get("requestBody", {}).get("content", {})
             found.append((f"{method} {path}", bodies))
             for status, answer in operation["responses"].items():
-                found.append((f"{method} {path} {status}", answer["content"]))
+                found.append((f"{method} {path} {status}", answer.get("content", {})))
     return [
         pytest.param(content["schema"], content.get("examples", {}), id=f"{where} {media_type}")
         for where, by_type in found

@@ -32,6 +32,9 @@ ROUTES = [
     ("POST", "/holds/hld_01h455vb4pex5vsknk084sn02q/settle"),
     ("POST", "/holds/hld_01h455vb4pex5vsknk084sn02q/release"),
     ("POST", "/holds/hld_01h455vb4pex5vsknk084sn02q/extend"),
+    ("POST", "/activations"),
+    ("POST", "/activations/act_01h455vb4pex5vsknk084sn02q/heartbeat"),
+    ("DELETE", "/activations/act_01h455vb4pex5vsknk084sn02q"),
     ("GET", "/self"),
     ("GET", "/quotas"),
 ]

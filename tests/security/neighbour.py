@@ -56,6 +56,8 @@ class Neighbour:
         assert held["allowed"], held
         used = self.agents_door.post("/usage", {"id": f"event-{tag}", "meter": names["meters"], "quantity": "3"})
         assert used["recorded"] == 1, used
+        activated = self.agents_door.post("/activations", {"fingerprint": f"host-{tag}", "label": f"label-{tag}"})
+        assert activated.status == 201, activated
         accrue_overage(everything=True)
         [overage] = door.listed("/overages")
         self.ids = {
@@ -67,6 +69,7 @@ class Neighbour:
             "licenses": license["id"],
             "agents": agent["id"],
             "keys": door.listed(f"/agents/{agent['id']}/keys")[0]["id"],
+            "activations": activated["id"],
             "quotas": quota["id"],
             "holds": held["hold"]["id"],
             "overages": overage["id"],
@@ -81,6 +84,7 @@ class Neighbour:
             *self.ids.values(),
             f"agent-{tag}",
             f"hold-{tag}",
+            f"host-{tag}",
             f"event-{tag}",
             f"app-{tag}",
             door.api_key.public_id,

@@ -137,6 +137,7 @@ def offer(live_stack: LiveStack) -> Offer:
         quota = door.made(
             "/quotas", {"on": {"agent": shop.agent["id"]}, "meter": "tokens", "limit": 10**9, "period": "day"}
         )
+        activated = AgentDoor(shop.agent_key).post("/activations", {"fingerprint": "host-7"})
         key = door.made("/api-keys", {"name": "app", "kind": "publishable"})
         ids = {
             "products": shop.product["id"],
@@ -148,6 +149,7 @@ def offer(live_stack: LiveStack) -> Offer:
             "agents": shop.agent["id"],
             "keys": door.listed(f"/agents/{shop.agent['id']}/keys")[0]["id"],
             "holds": held["hold"]["id"],
+            "activations": activated["id"],
             "quotas": quota["id"],
             "api-keys": key["id"],
         }

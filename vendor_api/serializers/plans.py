@@ -8,6 +8,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from common.ids import Prefix
+from licenses.domain.activations import MAX_LEASE
+from licenses.domain.enums import LapsePolicy
 from licenses.services.plans import MAX_NOTICE_DAYS, MAX_NOTICES
 from metering.domain.enums import PriceModel
 from vendor_api.serializers.base import Body, Shape
@@ -158,7 +160,21 @@ class PlanBody(Body):
         help_text="So many days before a license expires, `license.expiring` is sent.",
     )
     activation_limit = WholeNumberField(required=False, allow_null=True)
-    activation_required = SwitchField(required=False)
+    activation_required = SwitchField(
+        required=False, help_text="Whether `validate` and `authorize` ask for an activation."
+    )
+    activation_lease = WholeNumberField(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=MAX_LEASE,
+        help_text="Seconds that an activation lives without a heartbeat; null is for good.",
+    )
+    lapse_policy = ChoiceField(
+        choices=[each.value for each in LapsePolicy],
+        required=False,
+        help_text="What a lapsed activation means where one is required.",
+    )
     agent_limit = WholeNumberField(required=False, allow_null=True)
     hold_limit = WholeNumberField(required=False, allow_null=True, help_text="Open holds at once, of a whole license.")
     token_ttl = WholeNumberField(required=False, min_value=1)
@@ -182,6 +198,8 @@ class PlanShape(ResourceShape):
     expiry_notices = serializers.ListField(child=serializers.IntegerField())
     activation_limit = serializers.IntegerField(allow_null=True)
     activation_required = serializers.BooleanField()
+    activation_lease = serializers.IntegerField(allow_null=True)
+    lapse_policy = serializers.ChoiceField(choices=[each.value for each in LapsePolicy])
     agent_limit = serializers.IntegerField(allow_null=True)
     hold_limit = serializers.IntegerField(allow_null=True)
     token_ttl = serializers.IntegerField()

@@ -19,6 +19,9 @@ class ValidateBody(Body):
     """What to ask; all of it may be left out."""
 
     features = text_list(max_length=64, at_most=100)
+    fingerprint = TextField(
+        max_length=256, required=False, allow_null=True, help_text="Of the machine, where the plan demands activation."
+    )
     product = TextField(max_length=64, required=False, allow_null=True)
     nonce = TextField(max_length=255, required=False, allow_null=True)
 
