@@ -2,6 +2,7 @@
 
 from celery import shared_task
 
+from licenses.services.ended_agents import archive_ended_agents as archive_ended
 from licenses.services.expiring_notices import tell_expiring_licenses as tell_expiring
 from licenses.services.expiry import expire_licenses as expire
 from licenses.services.lapsing import lapse_activations as lapse
@@ -12,6 +13,12 @@ from licenses.services.signing_keys import rotate_due_keys
 def expire_licenses() -> int:
     """Make known which licences have expired; every minute or so."""
     return expire()
+
+
+@shared_task(name="licenses.archive_ended_agents", ignore_result=True)
+def archive_ended_agents() -> int:
+    """Put away agents that were spawned for a time, a minute after it is over; every 30 seconds or so."""
+    return archive_ended()
 
 
 @shared_task(name="licenses.tell_expiring_licenses", ignore_result=True)
