@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -13,7 +14,8 @@ from common.errors import Problem, Unavailable
 from metering.domain.enums import OnExcess
 from metering.domain.ledger import Request
 from metering.services.holds import HoldBook
-from metering.services.ledger import Posted, StaleCallers, post
+from metering.services.ledger import Companion, Posted, StaleCallers, post
+from metering.services.receipts import ReceiptBook
 
 log = structlog.get_logger(__name__)
 
@@ -72,9 +74,23 @@ def _post(jobs: Sequence[Job]) -> None:
     intents: dict[UUID, tuple[datetime, OnExcess]] = {}
     for job in jobs:
         intents |= job.intents()
-    posted = post(requests, companion=HoldBook(intents) if intents else None)
+    companions: list[Companion] = [HoldBook(intents)] if intents else []
+    receipts = ReceiptBook.among(requests)
+    if receipts:
+        companions.append(receipts.store)
+    posted = post(
+        requests,
+        companion=partial(_accompany, companions) if companions else None,
+        extra_balances=receipts.balances() if receipts else (),
+        before=receipts.under_lock if receipts else None,
+    )
     for job in jobs:
         job.posted = posted
+
+
+def _accompany(companions: Sequence[Companion], accepted: Sequence[Request]) -> None:
+    for companion in companions:
+        companion(accepted)
 
 
 def _renew(jobs: Sequence[Job], stale: StaleCallers) -> None:

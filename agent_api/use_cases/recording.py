@@ -20,7 +20,7 @@ from agent_api.wire.shapes import quota_bodies
 from agent_api.wire.usage import UsageEvents
 from common.clock import rfc3339
 from common.errors import Conflict, FieldError, Invalid, Problem
-from common.ids import Prefix, encode_id, new_id
+from common.ids import Prefix, decode_id, encode_id, new_id
 from common.text import TextError, check_text
 from metering.domain.enums import EventKind
 from metering.domain.ledger import Line, Request, Verdict
@@ -28,6 +28,7 @@ from metering.domain.quota_keys import EventDigests
 from metering.domain.terms import MeterTerms
 from metering.selectors.quota_statuses import Asked, statuses_from
 from metering.services.payloads import UsagePayload
+from metering.services.receipts import own_leases
 
 _CONFLICT: Final = "This id was used for something else: nothing was counted."
 
@@ -47,12 +48,13 @@ class _Kind:
     meter: MeterTerms
     dimensions: Mapping[str, str]
     payload: UsagePayload
+    hold_id: UUID | None
 
 
 class _Recording(Job):
     """One command on its way: `requests` of its sound events at `places`, `faults` of the others."""
 
-    __slots__ = ("_event_ids", "_kinds", "at", "events", "faults", "fields", "places")
+    __slots__ = ("_event_ids", "_kinds", "_leases", "at", "events", "faults", "fields", "places")
 
     def __init__(self, command: RecordCommand, known: KnownCaller) -> None:
         super().__init__(command.credentials, known)
@@ -76,7 +78,8 @@ class _Recording(Job):
         self.at = at = access.clock.now()
         self.faults = {}
         self.places = []
-        self._kinds: dict[tuple[str, bytes], _Kind] = {}
+        self._kinds: dict[tuple[str, bytes, str | None], _Kind] = {}
+        self._leases: dict[str, UUID] = {}
         caller, digests = self.known.metering, EventDigests(access.facts.license.id)
         meters = self.known.meters_by_type if self.events.by_type else self.known.meters
         oldest, newest = at - settings.PERMETER_ACCEPTANCE_WINDOW, at + settings.PERMETER_FUTURE_TOLERANCE
@@ -104,19 +107,35 @@ class _Recording(Job):
                     lines=(Line(kind.meter, quantity, kind.dimensions, occurred_at, event_id),),
                     at=at,
                     occurred_given=event.occurred_at is not None,
+                    hold_id=kind.hold_id,
                 )
             )
         self.requests = requests
 
     def _kind(self, event: ReportedEvent, meters: Mapping[str, MeterTerms]) -> _Kind:
         """Found once for each meter and dimensions in a batch."""
-        key = (event.meter, bytes(event.dimensions or b""))
+        key = (event.meter, bytes(event.dimensions or b""), event.hold_id)
         kind = self._kinds.get(key)
         if kind is None:
             meter = find_meter(meters, event.meter)
             dimensions = read_dimensions(event.dimensions, meter)
-            kind = self._kinds[key] = _Kind(meter, dimensions, UsagePayload(meter.id, dimensions))
+            hold_id = None if event.hold_id is None else self._lease(event.hold_id)
+            payload = UsagePayload(meter.id, dimensions, hold_id)
+            kind = self._kinds[key] = _Kind(meter, dimensions, payload, hold_id)
         return kind
+
+    def _lease(self, text: str) -> UUID:
+        """The caller's own hold of this id, open or not. Raises LineFault `unknown_hold`."""
+        hold_id = self._leases.get(text)
+        if hold_id is None:
+            try:
+                hold_id = decode_id(Prefix.HOLD, text)
+            except ValueError:
+                hold_id = None
+            if hold_id is None or hold_id not in own_leases(self.known.metering, [hold_id]):
+                raise LineFault("hold_id", "unknown_hold", "There is no such hold.")
+            self._leases[text] = hold_id
+        return hold_id
 
 
 def record_many(commands: Sequence[RecordCommand]) -> list[Answer[UsageAnswer] | Problem]:

@@ -88,6 +88,9 @@ class ReportedEvent(Struct, forbid_unknown_fields=True, gc=False):
     quantity: Quantity | UnsetType = UNSET
     occurred_at: Moment | None = None
     dimensions: Dimensions | UnsetType = UNSET
+    hold_id: (
+        Annotated[str, Meta(max_length=MAX_TEXT, description="The lease that it was used from, while offline.")] | None
+    ) = None
 
 
 class CloudEventData(Struct, forbid_unknown_fields=True):

@@ -252,7 +252,7 @@ class _Run:
 
     def joined(self, request: Request) -> bool:
         """Whether the request is part of the run now, or begins one."""
-        if request.kind is not EventKind.USAGE or len(request.lines) != 1:
+        if request.kind is not EventKind.USAGE or len(request.lines) != 1 or request.releases:
             return False
         line = request.lines[0]
         if line.targets is not self._targets:

@@ -39,6 +39,7 @@ class HoldBook:
     """The ledger's companion that stores new holds; `intents`: when each ends, and what more than held does."""
 
     intents: dict[UUID, tuple[datetime, OnExcess]] = field(default_factory=dict)
+    lease: bool = False
 
     def __call__(self, accepted: Sequence[Request]) -> None:
         made = [request for request in accepted if request.kind is EventKind.HOLD and request.hold_id in self.intents]
@@ -68,6 +69,7 @@ class HoldBook:
             ],
             settled=["0"] * len(request.lines),
             expires_at=expires_at,
+            lease=self.lease,
         )
 
     def _lines(self, request: Request) -> list[HoldLine]:

@@ -77,7 +77,7 @@ def take_lease(*, caller: Caller, lines: Sequence[LeasedLine], expires_at: datet
         at=at,
         hold_id=hold_id,
     )
-    post([request], companion=HoldBook({hold_id: (expires_at, OnExcess.COUNT)}))
+    post([request], companion=HoldBook({hold_id: (expires_at, OnExcess.COUNT)}, lease=True))
     if request.verdict is Verdict.REFUSED:
         raise LeaseRefused(request.refusals)
     return hold_id
