@@ -63,8 +63,9 @@ def promise_of(
     at: datetime,
     own_grants: Iterable[GrantFacts] = (),
     own_rate_limits: Sequence[Mapping[str, Any]] = (),
+    own_hold_limit: int | None = None,
 ) -> Promise:
-    """What a licence with these plans, its own grants and its own rate limits has at `at`."""
+    """What a licence with these plans, its own grants and its own limits has at `at`."""
     grants = [
         *base.grants,
         *(as_grant_of(grant, GrantSource.ADD_ON) for terms in add_ons for grant in terms.grants),
@@ -73,7 +74,7 @@ def promise_of(
     quotas = [quota for terms in (base, *add_ons) for quota in terms.quotas]
     return Promise(
         features=features_of(grants, at),
-        limits=_limits(base.plan, [terms.plan for terms in add_ons], own_rate_limits),
+        limits=_limits(base.plan, [terms.plan for terms in add_ons], own_rate_limits, own_hold_limit),
         quotas=dict(_shown_group(group) for group in grouped(quotas, base_plan_id=base.plan.id)),
     )
 
@@ -88,10 +89,17 @@ def differences(before: Promise, after: Promise) -> tuple[Change, ...]:
     return tuple(found)
 
 
-def _limits(base: Plan, add_ons: Sequence[Plan], own_rate_limits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _limits(
+    base: Plan,
+    add_ons: Sequence[Plan],
+    own_rate_limits: Sequence[Mapping[str, Any]],
+    own_hold_limit: int | None,
+) -> dict[str, Any]:
     carried = CarriedPlans(base, tuple(add_ons))
     limits = {name: getattr(carried, name, getattr(base, name)) for name in (*_AMOUNTS, *_WORDS)}
     limits["activation_required"] = base.activation_required
+    if own_hold_limit is not None:
+        limits["hold_limit"] = own_hold_limit
     for level in (LimitLevel.AGENT, LimitLevel.LICENSE):
         mine = [entry for entry in own_rate_limits if entry.get("level") == level]
         of_plan = [entry for entry in base.rate_limits if entry.get("level") == level]

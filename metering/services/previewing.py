@@ -81,6 +81,7 @@ class _Standing(NamedTuple):
     plan_ids: tuple[UUID, ...]
     own_grants: tuple[GrantFacts, ...]
     rate_limits: Sequence[Mapping[str, Any]]
+    hold_limit: int | None
     starts_at: datetime
     expires_at: datetime | None
 
@@ -93,6 +94,7 @@ def _standing(tenant: Tenant, license_id: UUID) -> _Standing:
         plan_ids=(carried.base.id, *(plan.id for plan in carried.add_ons)),
         own_grants=tuple(own_grant_facts(each) for each in own),
         rate_limits=license.rate_limits,
+        hold_limit=license.hold_limit,
         starts_at=license.starts_at,
         expires_at=license.expires_at,
     )
@@ -100,7 +102,14 @@ def _standing(tenant: Tenant, license_id: UUID) -> _Standing:
 
 def _promise(standing: _Standing, terms: Mapping[UUID, PlanTerms], at: datetime) -> Any:
     base, *add_ons = (terms[plan_id] for plan_id in standing.plan_ids)
-    return promise_of(base, add_ons, at=at, own_grants=standing.own_grants, own_rate_limits=standing.rate_limits)
+    return promise_of(
+        base,
+        add_ons,
+        at=at,
+        own_grants=standing.own_grants,
+        own_rate_limits=standing.rate_limits,
+        own_hold_limit=standing.hold_limit,
+    )
 
 
 def _moved_times(old: _Standing, new: _Standing) -> Iterator[Change]:
@@ -121,7 +130,8 @@ class _Row(NamedTuple):
     created_at: datetime
     expires_at: datetime | None
     rate_limits: Sequence[Mapping[str, Any]]
-    plan_ids: tuple[UUID, ...]
+    hold_limit: int | None
+    plan_ids: Sequence[UUID]
 
 
 @dataclass(slots=True)
@@ -139,22 +149,30 @@ class _Reach:
         own = self._own_grants()
         shared: dict[tuple[UUID, ...], tuple[Change, ...]] = {}
         for row in self._rows():
-            if row.id in own or row.rate_limits:
-                found = self._differences(row.plan_ids, own.get(row.id, ()), row.rate_limits)
+            if row.id in own or row.rate_limits or row.hold_limit is not None:
+                found = self._differences(row, own.get(row.id, ()))
             else:
-                if row.plan_ids not in shared:
-                    shared[row.plan_ids] = self._differences(row.plan_ids, (), ())
-                found = shared[row.plan_ids]
+                plan_ids = tuple(row.plan_ids)
+                if plan_ids not in shared:
+                    shared[plan_ids] = self._differences(row, ())
+                found = shared[plan_ids]
             if found:
                 yield row, found
 
-    def _differences(
-        self, plan_ids: tuple[UUID, ...], own: Sequence[GrantFacts], rate_limits: Sequence[Mapping[str, Any]]
-    ) -> tuple[Change, ...]:
+    def _differences(self, row: _Row, own: Sequence[GrantFacts]) -> tuple[Change, ...]:
         promises = []
         for terms in (self.before, self.after):
-            base, *add_ons = (terms[plan_id] for plan_id in plan_ids)
-            promises.append(promise_of(base, add_ons, at=self.at, own_grants=own, own_rate_limits=rate_limits))
+            base, *add_ons = (terms[plan_id] for plan_id in row.plan_ids)
+            promises.append(
+                promise_of(
+                    base,
+                    add_ons,
+                    at=self.at,
+                    own_grants=own,
+                    own_rate_limits=row.rate_limits,
+                    own_hold_limit=row.hold_limit,
+                )
+            )
         return differences(*promises)
 
     def _rows(self) -> Iterator[_Row]:
@@ -171,10 +189,10 @@ class _Reach:
                 )
             )
             .order_by("-created_at", "-id")
-            .values_list("id", "created_at", "expires_at", "rate_limits", "plan_ids")
+            .values_list("id", "created_at", "expires_at", "rate_limits", "hold_limit", "plan_ids")
         )
-        for id, created_at, expires_at, rate_limits, plan_ids in rows.iterator(chunk_size=_CHUNK):
-            row = _Row(id, created_at, expires_at, rate_limits, tuple(plan_ids))
+        for columns in rows.iterator(chunk_size=_CHUNK):
+            row = _Row._make(columns)
             # Plans that came into use since the terms were read are not a matter of this edit's preview any more.
             if all(plan_id in self.before for plan_id in row.plan_ids) and self._lives(row):
                 yield row

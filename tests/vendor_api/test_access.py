@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from common.valkey import valkey
+from tests.agent_door import AgentDoor
 from tests.factories import make_api_key
 from tests.vendor_api.access_door import Gateway, question
 from tests.vendor_api.door import Answer, Door
@@ -185,6 +186,15 @@ BAD: list[tuple[Any, dict[str, str]]] = [
     ),
     (question(NOBODY, "feature", "x", value=["a", 1]), {"resource.properties.value": "wrong_type"}),
     (question(NOBODY, "feature", "x") | {"context": {"fingerprint": 1}}, {"context.fingerprint": "wrong_type"}),
+    (question(NOBODY, "feature", "x") | {"context": {"fingerprint": "x" * 257}}, {"context.fingerprint": "too_long"}),
+    (
+        question(NOBODY, "feature", "x") | {"context": {"fingerprint": "a", "instance": "b"}},
+        {"context.instance": "one_of"},
+    ),
+    (
+        question("lic_00000000000000000000000000", "feature", "x") | {"context": {"instance": "b"}},
+        {"context.instance": "only_for_agents"},
+    ),
 ]
 
 
@@ -334,6 +344,28 @@ def test_evaluations__a_thousand_about_one_agent__need_one_snapshot(
         answer = gateway.post("/evaluations", body)
 
     assert [each["decision"] for each in answer["evaluations"]] == [True] * 1000
+
+
+@pytest.mark.django_db(transaction=True)
+def test_evaluation__where_the_plan_demands_activation__asks_for_the_machines(shop: Shop, gateway: Gateway) -> None:
+    shop.door.patch("/plans/pro", {"activation_required": True})
+    agents_door = AgentDoor(shop.agent_key)
+    asked = question(shop.agent["id"], "feature", "web_search")
+
+    def code(**context: str) -> str:
+        return str(gateway.post("/evaluation", asked | {"context": context})["context"]["code"])
+
+    assert (code(), code(fingerprint="host-7")) == ("fingerprint_required", "not_activated")
+    activation = agents_door.post("/activations", {"fingerprint": "host-7"})
+    agents_door.post("/activations", {"instance": "copy-1"})
+    assert (code(fingerprint="host-7"), code(fingerprint="host-8")) == ("valid", "not_activated")
+    assert (code(instance="copy-1"), code(instance="copy-2")) == ("valid", "not_activated")
+    batch = asked | {"evaluations": [{"context": {"fingerprint": f"host-{number}"}} for number in (6, 7, 8)]}
+    found = gateway.post("/evaluations", batch)["evaluations"]
+    assert [each["decision"] for each in found] == [False, True, False]
+
+    agents_door.call("DELETE", f"/activations/{activation['id']}")
+    assert code(fingerprint="host-7") == "not_activated"
 
 
 #: What a vendor does, and what every agent is told from then on.

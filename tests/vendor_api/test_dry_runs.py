@@ -312,3 +312,13 @@ def test_edit__with_dry_run_false__is_made(shop: Shop) -> None:
 
     assert (answer.status, answer["name"]) == (200, "Plus")
     assert shop.door.get("/plans/pro")["name"] == "Plus"
+
+
+def test_plan__tried_where_licences_have_limits_of_their_own__those_feel_nothing(shop: Shop) -> None:
+    limit = {"level": "agent", "limit": 5, "window": 60}
+    own = license_of(shop, rate_limits=[limit])
+
+    answer = trial(shop.door, "/plans/pro", {"rate_limits": []})
+
+    assert answer["licenses_affected"] == 1
+    assert own not in {each["license"] for each in answer["changes"]}

@@ -11,8 +11,9 @@ from uuid import UUID
 from common.errors import BadRequest, FieldError
 from common.ids import Prefix, encode_id
 from licenses.domain.decision import Reason, decide_license
+from licenses.domain.facts import ActivationFacts
 from licenses.selectors.access import AccessSnapshot
-from licenses.selectors.activations import activation_of
+from licenses.selectors.activations import AskedActivation, find_activations
 from vendor_api.access.questions import SUBJECTS, Question, asked_of, read_question
 from vendor_api.access.subjects import SubjectKey, snapshots_of
 from vendor_api.serializers.fields import format_time
@@ -102,16 +103,33 @@ def _decide(tenant_id: UUID, questions: Sequence[Question]) -> list[Verdict]:
         if question.subject_id is not None
     }
     snapshots = snapshots_of(keys)
-    verdicts = []
+    found: list[tuple[Question, AccessSnapshot | None]] = []
     for question in questions:
         subject_id = question.subject_id
         key = None if subject_id is None else SubjectKey(tenant_id, question.subject_type, subject_id)
-        access = None if key is None else snapshots[key]
-        verdicts.append(_unknown_subject(question) if access is None else _verdict(question, access))
-    return verdicts
+        found.append((question, None if key is None else snapshots[key]))
+    return [
+        _unknown_subject(question) if access is None else _verdict(question, access, activation)
+        for (question, access), activation in zip(found, _activations(found), strict=True)
+    ]
 
 
-def _verdict(question: Question, access: AccessSnapshot) -> Verdict:
+def _activations(found: Sequence[tuple[Question, AccessSnapshot | None]]) -> list[ActivationFacts | None]:
+    """The activation that stands for each question's machine or copy, read now, in one query or none."""
+    asked = {
+        place: AskedActivation(
+            access.tenant_id, access.facts.license.id, access.agent_id, question.fingerprint, question.instance
+        )
+        for place, (question, access) in enumerate(found)
+        if access is not None
+        and access.facts.has_activations
+        and (question.fingerprint is not None or question.instance is not None)
+    }
+    standing = dict(zip(asked, find_activations(list(asked.values())), strict=True))
+    return [standing.get(place) for place in range(len(found))]
+
+
+def _verdict(question: Question, access: AccessSnapshot, activation: ActivationFacts | None) -> Verdict:
     asked = asked_of(question, access.facts)
     decision = decide_license(
         access.facts,
@@ -119,8 +137,8 @@ def _verdict(question: Question, access: AccessSnapshot) -> Verdict:
         features=asked.features,
         feature_value=asked.feature_value,
         product=asked.product,
-        fingerprint=question.fingerprint,
-        activation=activation_of(access, question.fingerprint),
+        fingerprint=question.fingerprint if question.instance is None else question.instance,
+        activation=activation,
     )
     agent_id = access.agent_id
     return Verdict(

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from common.errors import FieldError
 from common.ids import Prefix, decode_id
+from common.text import TextError, check_text
 from licenses.domain.enums import FeatureKind
 from licenses.domain.facts import AccessFacts, AskedValue
 
@@ -23,6 +24,7 @@ SUBJECTS: Final = {"agent": Prefix.AGENT, "license": Prefix.LICENSE}
 MAX_TYPE: Final = 200
 MAX_ID: Final = 1000
 MAX_CHOICES: Final = 200
+MAX_FINGERPRINT: Final = 256
 
 _FEATURE: Final = "feature"
 _PRODUCT: Final = "product"
@@ -40,6 +42,7 @@ class Question:
     feature: str | None = None
     value: AskedValue | None = None
     fingerprint: str | None = None
+    instance: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,12 @@ def read_question(sent: Mapping[str, Any]) -> Question | list[FieldError]:
         resource_id = faults.text(resource, "id", "resource", most=MAX_ID)
         properties = faults.part(resource, "properties", "resource.properties", required=False)
     feature = _optional_text(faults, properties, "feature", "resource.properties.feature")
-    fingerprint = _optional_text(faults, context, "fingerprint", "context.fingerprint")
+    fingerprint = _optional_text(faults, context, "fingerprint", "context.fingerprint", most=MAX_FINGERPRINT)
+    instance = _optional_text(faults, context, "instance", "context.instance", most=MAX_FINGERPRINT)
+    if instance is not None and fingerprint is not None:
+        faults.add("context.instance", "one_of", "An activation is for a machine or for a copy: send one of the two.")
+    elif instance is not None and subject_type == "license":
+        faults.add("context.instance", "only_for_agents", "Copies are told apart below an agent: ask about the agent.")
     value = _value(faults, properties.get("value"), "resource.properties.value")
     if value is None:
         value = _value(faults, of_action.get("value"), "action.properties.value")
@@ -122,6 +130,7 @@ def read_question(sent: Mapping[str, Any]) -> Question | list[FieldError]:
         feature=feature,
         value=value,
         fingerprint=fingerprint,
+        instance=instance,
     )
 
 
@@ -162,14 +171,20 @@ def _subject_id(subject_type: str, text: str) -> UUID | None:
         return None
 
 
-def _optional_text(faults: _Faults, holder: Mapping[str, Any], name: str, path: str) -> str | None:
+def _optional_text(
+    faults: _Faults, holder: Mapping[str, Any], name: str, path: str, *, most: int = MAX_ID
+) -> str | None:
     value = holder.get(name)
     if value is None:
         return None
-    if isinstance(value, str) and 0 < len(value) <= MAX_ID:
-        return value
-    faults.add(path, "wrong_type", f"Expected a string of 1 to {MAX_ID} characters.")
-    return None
+    if not isinstance(value, str) or not value:
+        faults.add(path, "wrong_type", "Expected a string that says something.")
+        return None
+    try:
+        return check_text(value, max_length=most)
+    except TextError as error:
+        faults.add(path, error.code, error.detail)
+        return None
 
 
 def _value(faults: _Faults, value: Any, path: str) -> AskedValue | None:

@@ -48,7 +48,8 @@ class EvaluationBody(Body):
     action = ActionBody()
     resource = ResourceBody()
     context = MapField(  # type: ignore[assignment] # a serializer has something else of this name
-        required=False, help_text="`fingerprint`: of the machine, where the plan demands activation."
+        required=False,
+        help_text="`fingerprint` of the machine or `instance` of the copy, where the plan demands activation.",
     )
 
 
