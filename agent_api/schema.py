@@ -30,6 +30,12 @@ _RATE_FIELDS: Final = {
     "RateLimit": "What is left of them.",
 }
 _IN_PATHS: Final = {"hold": "The hold's id.", "agent": "The agent's id.", "activation": "The activation's id."}
+_INSTANCE: Final = Parameter(
+    "Permeter-Instance",
+    "Which copy of the agent this is: the vendor sees how many there are, when each called last, and how often.",
+    schema={"type": "string", "maxLength": 128},
+    place="header",
+)
 _PROBLEM: Final = {
     "type": "object",
     "description": "A problem document (RFC 9457).",
@@ -104,7 +110,7 @@ class AgentSchema(AutoSchema):
                 "description": parameter.description,
                 "schema": dict(parameter.schema),
             }
-            for parameter in (*named, *operation.parameters)
+            for parameter in (*named, *operation.parameters, _INSTANCE)
         ]
 
     def _body_of(self, operation: Operation) -> dict[str, Any]:

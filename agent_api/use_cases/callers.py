@@ -21,9 +21,11 @@ from agent_api.use_cases.known_callers import (
 from common.epochs import EpochKey, warm_epochs_many
 from common.errors import Forbidden, Invalid, NetworkNotAllowed, Problem, RateLimited, Unauthorized, Unavailable
 from common.ratelimit_headers import RateLimitState, rate_limit_fields
+from common.valkey_scripts import Text
 from licenses.domain.rate_limits import LimitState
 from licenses.services.fallback_limits import fallback_limiter
 from licenses.services.gate import GateUnavailable, GateVerdict, check_gate
+from licenses.services.instances import MAX_LABEL, is_label, seen
 from licenses.services.key_guesses import Guess, check_guesses
 from licenses.services.key_uses import saw_caller
 from tenants.selectors.epochs import read_epochs
@@ -98,13 +100,15 @@ def admit_many(asks: Sequence[Ask[P]]) -> list[Admission[P] | Problem]:
     _slow_down_guesses(callers)
     for place, ask in enumerate(asks):
         _plan(place, ask, callers[ask.credentials], results, waiting)
+    riders = _seen(waiting)
     for _ in range(_ROUNDS):
         if not waiting:
             return results
         try:
-            verdicts = check_gate([each.known.gate_command(each.cost) for each in waiting])
+            verdicts = check_gate([each.known.gate_command(each.cost) for each in waiting], riders=riders)
         except GateUnavailable:
             break
+        riders = []
         stale = []
         for each, verdict in zip(waiting, verdicts, strict=True):
             if verdict.stale:
@@ -184,7 +188,26 @@ def _plan(
         results[place] = found
     else:
         outside = found.keeps_out(ask.credentials.address)
-        waiting.append(_Waiting(place, ask, found, NetworkNotAllowed() if outside else ask.plan(found)))
+        unsaid = ask.credentials.instance and not is_label(ask.credentials.instance)
+        plan = NetworkNotAllowed() if outside else _no_label() if unsaid else ask.plan(found)
+        waiting.append(_Waiting(place, ask, found, plan))
+
+
+def _no_label() -> Problem:
+    detail = f"An instance is called by 1 to {MAX_LABEL} printable ASCII characters."
+    return Invalid.field("Permeter-Instance", "instance_invalid", detail)
+
+
+def _seen(waiting: Sequence[_Waiting[P]]) -> list[list[Text]]:
+    """Word of the copies that call, for the flight that they cause anyway."""
+    return [
+        seen(each.known.access.tenant_id, each.known.access.agent_id, each.ask.credentials.instance)
+        for each in waiting
+        if each.ask.credentials.instance
+        and each.known.access.agent_id is not None
+        and not isinstance(each.plan, Problem)
+        and each.cost
+    ]
 
 
 def _result(waiting: _Waiting[P], verdict: GateVerdict) -> Admission[P] | Problem:

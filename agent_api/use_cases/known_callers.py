@@ -41,11 +41,15 @@ CAPACITY = 20_000
 
 
 class Credentials(NamedTuple):
-    """What a caller shows: a key, and, with a publishable one, a licence key; and the address that it calls from."""
+    """What a caller shows: a key, and, with a publishable one, a licence key; and the address that it calls from.
+
+    `instance` says which copy of an agent it is, if it says so.
+    """
 
     token: str | None
     license_key: str | None = None
     address: str = ""
+    instance: str = ""
 
     def __repr__(self) -> str:
         return "Credentials(…)"

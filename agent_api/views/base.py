@@ -62,7 +62,7 @@ def credentials_of(request: HttpRequest) -> Credentials:
     token = bearer_token_from(request.META.get("HTTP_AUTHORIZATION"))
     if token is None:
         raise Unauthorized
-    return Credentials(token, address=client_address(request))
+    return Credentials(token, address=client_address(request), instance=request.META.get("HTTP_PERMETER_INSTANCE", ""))
 
 
 def idempotency_key_of(request: HttpRequest) -> str | None:

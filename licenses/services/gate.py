@@ -68,8 +68,10 @@ class GateVerdict:
     states: tuple[LimitState, ...]
 
 
-def check_gate(commands: Sequence[GateCommand], *, now: int | None = None) -> list[GateVerdict]:
-    """A verdict for each command, in order, for one pipelined flight whatever their number.
+def check_gate(
+    commands: Sequence[GateCommand], *, now: int | None = None, riders: Sequence[Sequence[Text]] = ()
+) -> list[GateVerdict]:
+    """A verdict for each command, in order, for one pipelined flight whatever their number; `riders` fly with it.
 
     All limits of a command are checked first, then all are counted or none. Time is the server's;
     `now` (microseconds since 1970) replaces it in tests. Raises GateUnavailable if Valkey cannot be asked.
@@ -79,7 +81,7 @@ def check_gate(commands: Sequence[GateCommand], *, now: int | None = None) -> li
     _pause.check()
     notes = _notes.take()
     try:
-        verdicts = _fly(commands, notes, now)
+        verdicts = _fly(commands, notes, riders, now)
     except redis.RedisError as error:
         _notes.put_back(notes)
         _pause.begin()
@@ -94,10 +96,13 @@ def note_refusal(tenant_id: UUID, agent_id: UUID) -> None:
 
 
 def _fly(
-    commands: Sequence[GateCommand], notes: dict[tuple[UUID, int, UUID], int], now: int | None
+    commands: Sequence[GateCommand],
+    notes: dict[tuple[UUID, int, UUID], int],
+    riders: Sequence[Sequence[Text]],
+    now: int | None,
 ) -> list[GateVerdict]:
     run_id = current_run_id()
-    if len(commands) == 1 and not notes:
+    if len(commands) == 1 and not notes and not riders:
         part = _lone_part(commands[0], run_id)
         [answer] = run_scripts(valkey(), [part.call(now)])
         return part.verdicts(answer, trusted=current_run_id() == run_id)
@@ -110,7 +115,7 @@ def _fly(
         for start in range(0, len(of_tenant), _COMMANDS_A_CALL)
     ]
     parts = [_Part([commands[position] for position in chunk], run_id) for chunk in chunks]
-    answers = run_scripts(valkey(), [part.call(now) for part in parts], call_counts.commands(notes))
+    answers = run_scripts(valkey(), [part.call(now) for part in parts], [*call_counts.commands(notes), *riders])
     # The flight may have made a new connection, to a server that began anew, perhaps from an older copy.
     same_server = current_run_id() == run_id
     verdicts: dict[int, GateVerdict] = {}

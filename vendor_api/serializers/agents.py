@@ -10,6 +10,7 @@ from rest_framework import serializers
 from common.clock import real_clock
 from common.ids import Prefix
 from licenses.domain.enums import AgentKind, AgentStatus, DisplayedAgentStatus, KeyStatus
+from licenses.services.instances import count_active
 from vendor_api.serializers.base import Beside, Body, Shape
 from vendor_api.serializers.common import (
     MetadataField,
@@ -56,6 +57,27 @@ class ThrottleShape(Shape):
     reason = serializers.CharField()
 
 
+class InstancesShape(Shape):
+    """How many copies of an agent called within the last five minutes, by the label that they sent."""
+
+    active = serializers.IntegerField()
+
+
+class InstanceShape(Shape):
+    """A copy of an agent; `calls` of the last day."""
+
+    label = serializers.CharField()  # type: ignore[assignment] # it shadows what labels forms
+    last_seen_at = TimeField()
+    calls = serializers.IntegerField()
+
+
+class InstanceListShape(Shape):
+    """The copies of an agent that called within the last day, the latest first."""
+
+    data = InstanceShape(many=True)  # type: ignore[assignment] # it shadows what is for bodies
+    next_cursor = serializers.CharField(allow_null=True)
+
+
 class AgentShape(ResourceShape):
     """An agent. `status` is what holds now: what was decided, and where the clock stands."""
 
@@ -71,6 +93,7 @@ class AgentShape(ResourceShape):
     rate_limits = RateLimitShape(many=True)
     hold_limit = serializers.IntegerField(allow_null=True)
     throttle = ThrottleShape(allow_null=True)
+    instances = InstancesShape()
     spawned = serializers.BooleanField()
     metadata = MetadataField()
     suspended_at = TimeField(allow_null=True)
@@ -78,6 +101,9 @@ class AgentShape(ResourceShape):
     archived_at = TimeField(allow_null=True)
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
+        active = self.context.get("active")
+        counts = count_active(instance.tenant_id, [instance.id]) if active is None else active
+        instance = Beside(instance, instances={"active": counts.get(instance.id, 0)})
         ends = instance.expires_at
         if instance.status == AgentStatus.ACTIVE and ends is not None and ends <= self.context["at"]:
             instance = Beside(instance, status=DisplayedAgentStatus.EXPIRED.value)

@@ -74,7 +74,7 @@ def show(shape: type[Shape], instance: Any, *, at: datetime) -> dict[str, Any]:
     return shape(context={"at": at}).to_representation(instance)
 
 
-def show_all(shape: type[Shape], instances: Iterable[Any], *, at: datetime) -> list[dict[str, Any]]:
-    """Many objects in their public shape; the fields are set up once."""
-    serializer = shape(context={"at": at})
+def show_all(shape: type[Shape], instances: Iterable[Any], *, at: datetime, **beside: Any) -> list[dict[str, Any]]:
+    """Many objects in their public shape; the fields are set up once. `beside` is what the shape's context holds."""
+    serializer = shape(context={"at": at, **beside})
     return [serializer.to_representation(instance) for instance in instances]

@@ -15,6 +15,7 @@ from licenses.selectors.listing import agent_keys_of, agents_of
 from licenses.selectors.lookup import get_agent
 from licenses.services import agent_keys, agents
 from licenses.services.bulk_agents import create_agent_keys, create_agents
+from licenses.services.instances import count_active
 from tenants.domain.scopes import Scope
 from vendor_api.filters.resources import AgentFilter, KeyFilter
 from vendor_api.operations import Resource
@@ -76,6 +77,10 @@ class AgentsView(BulkView):
     def _make(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any] | Problem]:
         made = create_agents(**self.who(), items=items)
         return [each if isinstance(each, Problem) else _shown_agent(each) for each in made]
+
+    def beside(self, rows: Sequence[Any]) -> dict[str, Any]:
+        """The copies of all agents of a page, in one flight."""
+        return {"active": count_active(self.tenant.id, [agent.id for agent in rows])}
 
 
 class AgentView(VendorView):

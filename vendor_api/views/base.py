@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -100,8 +100,12 @@ class VendorView(APIView):
         limit, cursor = parse_limit(self.query.get("limit")), self.query.get("cursor")
         rows = self.operation.filters(self.query, queryset, at=self.now()).apply()
         found = paginate(rows, limit=limit, cursor=cursor, time_field=time_field, bound_to=self._list_name())
-        data = show_all(self.operation.shape, found.items, at=self.now())
+        data = show_all(self.operation.shape, found.items, at=self.now(), **self.beside(found.items))
         return self.answer({"data": data, "next_cursor": found.next_cursor})
+
+    def beside(self, _rows: Sequence[Any]) -> dict[str, Any]:
+        """What the shape of these rows finds in its context, read for all of them at once."""
+        return {}
 
     def _list_name(self) -> str:
         """The list and its filters, in whatever order they were sent."""
