@@ -88,7 +88,7 @@ class AgentAdmin(OperatedAdmin, LedgerAdmin):
                 )
             },
         ),
-        ("Limits", {"fields": ("features_shown", "limits", "throttle_shown", "notes")}),
+        ("Limits", {"fields": ("features_shown", "limits", "hold_limit", "throttle_shown", "notes")}),
     )
 
     @display(description="chain, topmost first")

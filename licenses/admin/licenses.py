@@ -76,7 +76,7 @@ class LicenseAdmin(OperatedAdmin, LedgerAdmin):
         ("License", {"fields": ("typeid", "tenant", "customer", "kind", "hint")}),
         ("Term", {"fields": ("standing", "starts_at", "expires_at", "expired_noted_at")}),
         ("State", {"fields": ("status", "status_reason", "suspended_at", "revoked_at", "created_at", "archived_at")}),
-        ("More", {"fields": ("limits", "notes")}),
+        ("More", {"fields": ("limits", "hold_limit", "notes")}),
     )
 
     @display(description="key ends in")
