@@ -29,8 +29,7 @@ from tenants.services.outbox import emit_events
 
 log = structlog.get_logger(__name__)
 
-#: How often a batch begins anew where others were quicker, balances were missing, or the connection broke.
-_ATTEMPTS = 48
+_ATTEMPTS = 12
 _RECONNECT_FOR = 2.0
 _RECONNECT_EVERY = 0.1
 
@@ -88,7 +87,7 @@ def post(
     began = time.monotonic()
     give_up_at: float | None = None
     in_doubt = False
-    for _ in range(_ATTEMPTS):
+    for _ in range(_ATTEMPTS * 4):
         try:
             return work.attempt()
         except (_Missing, _Quicker):
@@ -99,7 +98,7 @@ def post(
             for occurred_at in {line.occurred_at for request in requests for line in request.lines}:
                 ensure_partition_for(occurred_at)
         except (OperationalError, InterfaceError) as error:
-            in_doubt = in_doubt or work.committing
+            in_doubt = in_doubt or (work.committing and not _is_answer(error))
             if connection.in_atomic_block:
                 raise
             connection.close()
@@ -131,11 +130,13 @@ class _Work:
         self.before = before
         self.extra_balances = extra_balances
         self.committing = False
+        self.alone = True
         self.tenant_ids = list({request.caller.tenant_id for request in requests})
         self.callers = {id(request.caller): request.caller for request in requests}.values()
 
     def attempt(self) -> Posted:
         self.committing = False
+        self.alone = not connection.in_atomic_block
         missing: set[UUID] = set()
         try:
             with transaction.atomic():
@@ -220,18 +221,29 @@ class _Work:
         accepted = decision.accepted
         if self.companion is not None:
             self.companion(accepted)
-        if not ledger_sql.write_batch(accepted, balances.values()):
-            raise _Quicker
         if decision.late:
             tenant_of = {line.event_id: request.caller.tenant_id for request in accepted for line in request.lines}
             ledger_sql.insert_late_entries(decision, tenant_of)
         if decision.crossings or decision.late:
             emit_events(notices(decision, self.targets.specs))
+        # Last, as the commit goes with it.
+        self.committing = self.alone
+        if not ledger_sql.write_batch(accepted, balances.values(), commit=self.alone):
+            self.committing = False
+            raise _Quicker
 
 
 def _is_timeout(error: Exception) -> bool:
     """Whether the server was silent rather than gone: it would take as long again, so the wait counts."""
     return isinstance(error.__cause__, ConnectionTimeout | PoolTimeout)
+
+
+def _is_answer(error: Exception) -> bool:
+    """Whether the server itself refused, and lives: then nothing was committed. What it says when it goes down does
+    not tell.
+    """
+    state = getattr(error.__cause__, "sqlstate", None)
+    return state is not None and not state.startswith(("08", "57P"))
 
 
 def _is_overtaken(balance: BalanceState, at: datetime) -> bool:

@@ -31,7 +31,7 @@ COPY metering_eventid (digest, fingerprint, occurred_at, occurred_given, event_i
 _PORTION = 200
 _NULL = "\\N"
 
-_encode_json = msgspec.json.Encoder().encode
+encode_json = msgspec.json.Encoder().encode
 
 
 def copy_ids(requests: Sequence[Request]) -> bool:
@@ -104,7 +104,7 @@ def _event_rows(requests: Sequence[Request]) -> Iterator[str]:
                 head = heads[head_key] = _event_head(request.caller, line.meter)
             shown = dimensions.get(id(line.dimensions))
             if shown is None:
-                shown = copy_text(_encode_json(line.dimensions).decode()) if line.dimensions else "{}"
+                shown = copy_text(encode_json(line.dimensions).decode()) if line.dimensions else "{}"
                 dimensions[id(line.dimensions)] = shown
             yield (
                 f"{line.event_id.hex}\t{head}\t{client_id}\t{line.quantity}\t{shown}\t"

@@ -6,25 +6,28 @@ Configuration, balances, hold lines, ids. Each function runs inside the batch's 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-from psycopg.types.json import Jsonb
+import msgspec
+from django.db import IntegrityError, connection
+from psycopg.errors import UniqueViolation
+from psycopg.pq import TransactionStatus
 
 from common.ids import new_id
 from metering.domain.digests import Digest
 from metering.domain.ledger import BalanceState, Decision, KnownId, Line, Request
 from metering.domain.numbers import EXACT
 from metering.services.array_literals import flags, moments, numbers, uuids, words
-from metering.services.ledger_copy import EVENT_COLUMNS, copy_events, copy_ids, event_ids_of, eventful_lines
+from metering.services.ledger_copy import copy_events, copy_ids, encode_json, event_ids_of, eventful_lines
 from tenants.services.locks import sorted_lock_numbers
 
 #: From here on COPY beats INSERT ... unnest: it costs more round trips, and half as much a row.
 COPY_FROM = 48
 
-#: A statement and its parameters.
-Statement = tuple[str, list[Any]]
+_BEGIN = "BEGIN;"
+_COMMIT = ";COMMIT"
 
 _LOCK = "SELECT pg_advisory_xact_lock_shared(number) FROM unnest(%s::bigint[]) AS number"
 
@@ -54,31 +57,9 @@ SELECT encode(uuid_send(digest), 'hex'), encode(uuid_send(fingerprint), 'hex'), 
 FROM metering_eventid WHERE tenant_id = ANY(%s::uuid[]) AND digest = ANY(%s::uuid[])
 """
 
-_INSERT_IDS = """
-INSERT INTO metering_eventid
-    (tenant_id, digest, fingerprint, kind, occurred_at, occurred_given, event_ids, hold_id)
-SELECT tenant_id, digest, fingerprint, kind, occurred_at, occurred_given, event_ids::uuid[], hold_id
-FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[], %s::boolean[], %s::text[], %s::uuid[])
-    AS new (tenant_id, digest, fingerprint, kind, occurred_at, occurred_given, event_ids, hold_id)
-ORDER BY digest
-ON CONFLICT DO NOTHING
-"""
+_OPEN = "SELECT * FROM metering_open_batch(%s, %s, %s, %s, %s)"
 
-_INSERT_EVENTS = f"""
-INSERT INTO metering_usageevent ({EVENT_COLUMNS})
-SELECT id, tenant_id, customer_id, license_id, agent_id, agent_path::uuid[], meter_id, client_id,
-    quantity, dimensions, occurred_at, recorded_at, kind, hold_id
-FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::text[],
-    %s::numeric[], %s::jsonb[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::uuid[])
-    AS new ({EVENT_COLUMNS})
-"""
-
-_UPDATE_BALANCES = """
-UPDATE metering_balance AS balance
-SET used = new.used, held = new.held, thresholds_fired = new.fired::smallint[], updated_at = clock_timestamp()
-FROM unnest(%s::uuid[], %s::numeric[], %s::numeric[], %s::text[]) AS new (id, used, held, fired)
-WHERE balance.id = new.id
-"""
+_WRITE = f"SELECT metering_write_batch({', '.join(['%s'] * 26)})"
 
 _INSERT_LATE = """
 INSERT INTO metering_lateentry
@@ -87,6 +68,12 @@ SELECT id, tenant_id, event_id, occurred_at, own, counted_in, quantity, clock_ti
 FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::uuid[], %s::uuid[], %s::numeric[])
     AS new (id, tenant_id, event_id, occurred_at, own, counted_in, quantity)
 """
+
+_decode_epochs = msgspec.json.Decoder(list[tuple[str, UUID, int]]).decode
+_decode_balances = msgspec.json.Decoder(
+    list[tuple[UUID, Decimal, Decimal, bool, bool, set[int], datetime | None]]
+).decode
+_decode_ids = msgspec.json.Decoder(list[tuple[Digest, Digest, str, datetime, bool, list[UUID], UUID | None]]).decode
 
 _ATTACH = "UPDATE metering_balance SET detached_at = NULL WHERE id = ANY(%s::uuid[])"
 
@@ -130,26 +117,39 @@ def open_batch(
 ) -> Opened:
     """Lock configuration and balances and read epochs and ids, in one round trip.
 
-    Statements of one query see what was committed while those before them waited for a lock, as separate ones would.
+    It begins the transaction as well, where nothing else has: a round trip of its own for that would cost as much.
     """
     tenants = uuids(tenant_ids)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"{_LOCK};{_EPOCHS};{_BALANCES};{_IDS}",
+            _BEGIN + _OPEN if _begins_now() else _OPEN,
             [
                 numbers(sorted_lock_numbers(tenant_ids)),
-                *(tenants, uuids(subjects)),
-                *(uuids(balance_ids), tenants),
-                *(tenants, words(digests)),
+                tenants,
+                uuids(subjects),
+                uuids(balance_ids),
+                words(digests),
             ],
         )
-        cursor.nextset()
-        epochs = {(kind, subject_id): version for kind, subject_id, version in cursor.fetchall()}
-        cursor.nextset()
-        balances, detached = _balances(cursor.fetchall())
-        cursor.nextset()
-        known = _known_ids(cursor.fetchall())
-    return Opened(epochs, balances, detached, known)
+        while cursor.description is None:
+            cursor.nextset()
+        epochs, balances, known = cursor.fetchone()
+    found = _decode_balances(balances or b"[]")
+    return Opened(
+        epochs={(kind, subject_id): version for kind, subject_id, version in _decode_epochs(epochs or b"[]")},
+        balances={each[0]: BalanceState(each[0], *each[1:4], each[5], each[6]) for each in found},
+        detached={each[0] for each in found if each[4]},
+        known=_known_ids(_decode_ids(known or b"[]")),
+    )
+
+
+def _begins_now() -> bool:
+    """Whether the next query is the first of its transaction, which then begins with it: the driver is told not to."""
+    driver: Any = connection.connection
+    if not connection.in_atomic_block or driver.info.transaction_status != TransactionStatus.IDLE:
+        return False
+    driver.autocommit = True
+    return True
 
 
 def _balances(rows: Iterable[Any]) -> tuple[dict[UUID, BalanceState], set[UUID]]:
@@ -198,48 +198,51 @@ def read_ids(tenant_ids: Iterable[UUID], digests: Iterable[Digest]) -> dict[Dige
         return _known_ids(cursor.fetchall())
 
 
-def write_batch(requests: Sequence[Request], balances: Iterable[BalanceState]) -> bool:
+def write_batch(requests: Sequence[Request], balances: Iterable[BalanceState], *, commit: bool = False) -> bool:
     """Write accepted requests' ids and events, and the balances that changed, in one round trip if there are few.
 
-    A hold has no events. False if somebody was quicker with one of the ids: then the batch is rolled back and done
-    again.
+    With `commit` the transaction ends with that. A hold has no events. False if somebody was quicker with one of the
+    ids: then the batch is rolled back and done again.
     """
     changed = [balance for balance in balances if balance.changed]
     if sum(len(request.lines) for request in requests) < COPY_FROM:
         lines = [(request, line) for request in requests for line in eventful_lines(request)]
-        statements = [_insert_ids(requests)] if requests else []
-        statements += [_insert_events(lines)] if lines else []
-        statements += [_update_balances(changed)] if changed else []
-        return not statements or _execute_together(statements) >= len(requests)
+        return _write_together(requests, lines, changed, commit=commit)
     if not copy_ids(requests):
         return False
     copy_events(requests)
-    update_balances(changed)
-    return True
+    return _write_together((), (), changed, commit=commit)
 
 
 def update_balances(balances: Iterable[BalanceState]) -> None:
     """Write back those that changed."""
-    changed = [balance for balance in balances if balance.changed]
-    if changed:
-        _execute_together([_update_balances(changed)])
+    _write_together((), (), [balance for balance in balances if balance.changed])
 
 
-def _execute_together(statements: Sequence[Statement]) -> int:
-    """Send all in one round trip; the number of rows that the first one wrote.
+def _write_together(
+    requests: Sequence[Request],
+    lines: Sequence[tuple[Request, Line]],
+    changed: Sequence[BalanceState],
+    *,
+    commit: bool = False,
+) -> bool:
+    if not requests and not changed:
+        return True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _WRITE + _COMMIT if commit else _WRITE,
+                [*_id_columns(requests), *_event_columns(lines), *_balance_columns(changed)],
+            )
+    except IntegrityError as error:
+        if isinstance(error.__cause__, UniqueViolation):
+            return False
+        raise
+    return True
 
-    The client fills in the parameters, so that the server takes them as one query of several statements.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            ";".join([text for text, _ in statements]), [each for _, values in statements for each in values]
-        )
-        written: int = cursor.rowcount
-    return written
 
-
-def _insert_ids(requests: Sequence[Request]) -> Statement:
-    return _INSERT_IDS, [
+def _id_columns(requests: Sequence[Request]) -> Iterable[str]:
+    return (
         uuids(request.caller.tenant_id for request in requests),
         words(request.digest for request in requests),
         words(request.fingerprint for request in requests),
@@ -249,16 +252,36 @@ def _insert_ids(requests: Sequence[Request]) -> Statement:
         # Arrays within an array, so in quotes.
         words(f'"{event_ids_of(request)}"' for request in requests),
         uuids(request.hold_id for request in requests),
-    ]
+    )
 
 
-def _update_balances(changed: Sequence[BalanceState]) -> Statement:
-    return _UPDATE_BALANCES, [
+def _event_columns(lines: Sequence[tuple[Request, Line]]) -> Iterable[str | list[str]]:
+    callers = [request.caller for request, _ in lines]
+    return (
+        uuids(line.event_id for _, line in lines),
+        uuids(caller.tenant_id for caller in callers),
+        uuids(caller.customer_id for caller in callers),
+        uuids(caller.license_id for caller in callers),
+        uuids(caller.agent_id for caller in callers),
+        words(f'"{uuids(caller.agent_path)}"' for caller in callers),
+        uuids(line.meter.id for _, line in lines),
+        [request.id for request, _ in lines],
+        numbers(line.quantity for _, line in lines),
+        [encode_json(line.dimensions).decode() for _, line in lines],
+        moments(line.occurred_at for _, line in lines),
+        moments(request.at for request, _ in lines),
+        words(request.kind for request, _ in lines),
+        uuids(request.hold_id for request, _ in lines),
+    )
+
+
+def _balance_columns(changed: Sequence[BalanceState]) -> Iterable[str]:
+    return (
         uuids(balance.id for balance in changed),
         numbers(balance.used for balance in changed),
         numbers(balance.held for balance in changed),
-        [numbers(sorted(balance.fired)) for balance in changed],
-    ]
+        words(f'"{numbers(sorted(balance.fired))}"' for balance in changed),
+    )
 
 
 def insert_late_entries(decision: Decision, tenant_of: Mapping[UUID, UUID]) -> None:
@@ -277,23 +300,3 @@ def insert_late_entries(decision: Decision, tenant_of: Mapping[UUID, UUID]) -> N
                 numbers(each.quantity for each in late),
             ],
         )
-
-
-def _insert_events(lines: Sequence[tuple[Request, Line]]) -> Statement:
-    callers = [request.caller for request, _ in lines]
-    return _INSERT_EVENTS, [
-        uuids(line.event_id for _, line in lines),
-        uuids(caller.tenant_id for caller in callers),
-        uuids(caller.customer_id for caller in callers),
-        uuids(caller.license_id for caller in callers),
-        uuids(caller.agent_id for caller in callers),
-        [uuids(caller.agent_path) for caller in callers],
-        uuids(line.meter.id for _, line in lines),
-        [request.id for request, _ in lines],
-        numbers(line.quantity for _, line in lines),
-        [Jsonb(line.dimensions) for _, line in lines],
-        moments(line.occurred_at for _, line in lines),
-        moments(request.at for request, _ in lines),
-        words(request.kind for request, _ in lines),
-        uuids(request.hold_id for request, _ in lines),
-    ]
