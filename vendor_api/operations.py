@@ -19,6 +19,7 @@ class Operation:
     stand in the query string beside a page's `limit` and `cursor`. `changes` reads the body as a PATCH.
     `otherwise` is another shape that the same answer may have. `once` False: a POST that changes nothing and looks
     at no idempotency key. `bulk` is the shape of the answer to many at once (`{"items": [...]}`), which is 200.
+    `media_type` is what the answer is in; one that is no JSON has no shape.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Operation:
     otherwise: type[Shape] | None = None
     once: bool = True
     bulk: type[Shape] | None = None
+    media_type: str = "application/json"
 
     @property
     def shape(self) -> type[Shape]:

@@ -123,6 +123,8 @@ class VendorSchema(AutoSchema):
             )
         if operation.status == 204:
             answers: dict[Any, Any] = {204: OpenApiResponse(description="It is done.")}
+        elif operation.media_type != "application/json":
+            answers = {(operation.status, operation.media_type): OpenApiResponse(str)}
         else:
             answers = {operation.status: OpenApiResponse(answer, description=operation.answer_description)}
         if operation.bulk is not None:

@@ -68,10 +68,16 @@ def draft_license(
     rate_limits: Sequence[Mapping[str, Any]] = (),
     hold_limit: int | None = None,
     metadata: Mapping[str, Any] | None = None,
+    perpetual: bool = False,
 ) -> LicenseDraft:
-    """Check what a licence is to be; nothing is written. Raises Invalid."""
+    """Check what a licence is to be; nothing is written. `perpetual` is one without an end whatever the plan's term.
+
+    Raises Invalid.
+    """
     plans = find_plans(book, plan, add_ons)
     begin, end = _lifetime(book.tenant, plans.base, starts_at, expires_at)
+    if perpetual:
+        end = None
     license = License(
         tenant=book.tenant,
         kind=fields.member(kind, "kind", LicenseKind),
