@@ -49,4 +49,3 @@ def test_page__pasted_line_by_line__shows_what_it_says(demo_stack: LiveStack, ch
     after = json.loads(secrets.read_text())
     assert after["key_peppers"].startswith(f"{before['key_peppers']},2=")
     assert {**after, "key_peppers": ""} == {**before, "key_peppers": ""}
-    assert "pepper 2 (waiting): no living keys" in demo_stack.manage("rotate_pepper", "--report").stdout
