@@ -18,7 +18,7 @@ from tenants.domain.scopes import Scope, has_scope
 from tenants.models import ApiKey, Tenant
 from tenants.selectors.api_keys import authenticate
 from tenants.selectors.clocks import clock_of
-from tenants.services.key_digests import note_stale_digest
+from tenants.services.key_digests import proved_api_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def authenticate_caller(request: HttpRequest) -> Caller:
         raise Forbidden("tenant_suspended", "This workspace is suspended.")
     if key.kind != ApiKeyKind.SECRET:
         raise _wrong_kind()
-    note_stale_digest(ApiKey, key.id, parsed, key.pepper_id)
+    proved_api_key(key, parsed)
     return Caller(tenant=key.tenant, key=key, actor=_actor(request, key), clock=clock_of(key.tenant))
 
 

@@ -31,10 +31,9 @@ from metering.domain.terms import Caller, MeterTerms
 from metering.selectors.quota_statuses import CallerQuotas
 from metering.selectors.terms import load_caller
 from tenants.domain.enums import EpochKind
-from tenants.models import ApiKey
 from tenants.selectors.api_keys import authenticate
 from tenants.selectors.epochs import read_epochs
-from tenants.services.key_digests import note_stale_digest
+from tenants.services.key_digests import proved_api_key
 
 #: So many callers are remembered; the one that was not seen for longest goes first.
 CAPACITY = 20_000
@@ -216,7 +215,7 @@ def _read(credentials: Credentials, token: str) -> AccessSnapshot | Problem:
     access = load_by_license_key(api_key.tenant_id, credentials.license_key)
     if access is None:
         return UnknownLicenseKey(api_key.tenant_id)
-    note_stale_digest(ApiKey, api_key.id, parsed, api_key.pepper_id)
+    proved_api_key(api_key, parsed)
     proved_license_key(access, credentials.license_key)
     return replace(
         access,

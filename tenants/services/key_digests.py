@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import transaction
 
 from common.crypto import ParsedKey, current_pepper_id, digest_under, license_key_digests
-from tenants.models import OpaqueKey, TenantOwned, TenantQuerySet
+from tenants.models import ApiKey, OpaqueKey, TenantOwned, TenantQuerySet
 
 #: So many wait to be written at most; what is left out is noted again at its next use.
 _CAPACITY = 10_000
@@ -31,6 +31,11 @@ def note_stale_digest(model: type[OpaqueKey], row_id: UUID, parsed: ParsedKey, p
     current = current_pepper_id()
     if pepper_id != current:
         _note(model, row_id, ("digest", "pepper_id"), digest_under(parsed, pepper_id), digest_under(parsed, current))
+
+
+def proved_api_key(api_key: ApiKey, parsed: ParsedKey) -> None:
+    """Have an API key that has just proved good hashed anew if it hangs on an old pepper."""
+    note_stale_digest(ApiKey, api_key.id, parsed, api_key.pepper_id)
 
 
 def note_stale_license_key(model: type[TenantOwned], row_id: UUID, normalized: str, pepper_id: str) -> None:
