@@ -33,7 +33,7 @@ from tenants.services import fields
 from tenants.services.auditing import record_audit
 from tenants.services.changes import apply_changes, plain
 from tenants.services.epochs import bump_epochs
-from tenants.services.outbox import OutgoingEvent, emit_events
+from tenants.services.outbox import OutgoingEvent, emit_event, emit_events
 
 MAX_NAME: Final = 256
 MAX_LABEL: Final = 200
@@ -94,7 +94,7 @@ def activate(
         )
         changes = {"fingerprint": [None, fingerprint], "instance": [None, instance], "label": [None, label]}
         _record(activation, actor, "activation.created", changes | {"expires_at": [None, plain(activation.expires_at)]})
-        _tell("activation.created", activation, license, revived=False)
+        emit_activation_event("activation.created", activation, license, revived=False)
         if first:
             # Callers' snapshots say whether there is anything to look for.
             bump_epochs(holder.tenant_id, EpochKey(EpochKind.LICENSE, license.id))
@@ -165,14 +165,14 @@ def note_limit_reached(*, holder: Holder, limit: int, current: int, actor: Actor
             "limit": limit,
             "current": current,
         }
-        emit_events([OutgoingEvent(holder.tenant_id, "activation.limit_reached", license.public_id, data)])
+        emit_event(tenant_id=holder.tenant_id, type="activation.limit_reached", subject=license.public_id, data=data)
     return True
 
 
 def tell_lapsed(activation: Activation, actor: Actor, at: datetime) -> OutgoingEvent:
     """Write the audit entry of a lapse; the event that tells of it. Its licence is loaded."""
     _record(activation, actor, "activation.lapsed", {"lapse_noted_at": [None, plain(at)]})
-    return _event("activation.lapsed", activation, activation.license)
+    return activation_event("activation.lapsed", activation, activation.license)
 
 
 def _names(holder: Holder, fingerprint: str | None, instance: str | None) -> tuple[str | None, str | None]:
@@ -286,7 +286,7 @@ def _kept(
     if lapsed:
         changes = {"expires_at": [plain(lapsed_at), plain(activation.expires_at)]}
         _record(activation, actor, "activation.revived", changes)
-        _tell("activation.created", activation, license, revived=True)
+        emit_activation_event("activation.created", activation, license, revived=True)
     return activation
 
 
@@ -304,7 +304,7 @@ def _release(tenant_id: UUID, activation_id: UUID, actor: Actor, at: datetime, r
         changes = apply_changes(activation, {"released_at": at})
         activation.save(update_fields=["released_at", "updated_at"])
         _record(activation, actor, "activation.released", changes, reason)
-        _tell("activation.released", activation, activation.license, reason=reason)
+        emit_activation_event("activation.released", activation, activation.license, reason=reason)
     return activation
 
 
@@ -316,11 +316,11 @@ def _record(
     )
 
 
-def _tell(type: str, activation: Activation, license: License, **more: Any) -> None:
-    emit_events([_event(type, activation, license, **more)])
+def emit_activation_event(type: str, activation: Activation, license: License, **more: Any) -> None:
+    emit_events([activation_event(type, activation, license, **more)])
 
 
-def _event(type: str, activation: Activation, license: License, **more: Any) -> OutgoingEvent:
+def activation_event(type: str, activation: Activation, license: License, **more: Any) -> OutgoingEvent:
     data = {
         "activation": activation.public_id,
         "license": license.public_id,

@@ -81,11 +81,13 @@ def _event_types(source: str) -> Iterator[str]:
         told: list[ast.expr] = []
         if called in {"emit_event", "OutgoingEvent"}:
             told = [keyword.value for keyword in node.keywords if keyword.arg == "type"]
-        elif called in {"emit_agent_event", "emit_agent_events"}:
+        elif called in {"emit_agent_event", "emit_agent_events", "emit_activation_event", "activation_event"}:
             told = node.args[:1]
         elif called == "_move" and "emit_" in source:
             # Changes of state: the action of the audit entry is the type of the event.
             told = node.args[2:3]
+        elif called == "_change" and "emit_" in source:
+            told = node.args[3:4]
         for value in told:
             for part in ast.walk(value):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
