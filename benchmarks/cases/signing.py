@@ -22,7 +22,7 @@ from benchmarks.world import make_shop
 
 WEB_PROCESSES = 4
 REVOCATIONS = 200
-CALLERS = 12
+CALLERS = 8
 VERIFICATIONS = 2000
 
 
@@ -117,12 +117,12 @@ class _Callers:
     def ask_for(self, key: str) -> None:
         """Ask in the name of `key` until each process must know it."""
         self._key, self._seen = key, []
-        while sum(accepted for _, accepted in self._seen) < 4 * CALLERS:
+        while sum(accepted for _, accepted in self._seen) < 2 * CALLERS:
             time.sleep(0.005)
 
     def late(self, returned: float) -> tuple[int, int]:
         """How many calls that began after `returned` were let in, and how many there were."""
-        while sum(began > returned for began, _ in self._seen) < 4 * CALLERS:
+        while sum(began > returned for began, _ in self._seen) < 2 * CALLERS:
             time.sleep(0.005)
         since = [accepted for began, accepted in self._seen if began > returned]
         return sum(since), len(since)
