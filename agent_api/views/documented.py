@@ -74,6 +74,7 @@ AUTHORIZE: Final = Operation(
         Example("allowed", examples.ALLOWED),
         Example("held", examples.HELD),
         Example("quota exceeded", examples.NO_ROOM),
+        Example("too many holds open", examples.CROWDED),
         Example("feature not granted", examples.NOT_GRANTED),
     ),
     refusals=_BODY | {409},

@@ -137,6 +137,20 @@ _NO_ROOM = _reason(
 )
 _REFUSED = ALLOWED | {"allowed": False, "event_ids": []}
 NO_ROOM: Final = _REFUSED | {"code": "quota_exceeded", "codes": [_NO_ROOM], "quotas": [_FULL_QUOTA]}
+CROWDED: Final = _REFUSED | {
+    "code": "concurrency_exceeded",
+    "codes": [
+        _reason(
+            "concurrency_exceeded",
+            "The license has 20 holds open, and may have 20. Settle or release one, or wait until one expires.",
+            retryable=True,
+            until="2026-11-23T09:05:00Z",
+            scope="license",
+            limit="20",
+            current=20,
+        )
+    ],
+}
 NOT_GRANTED: Final = _REFUSED | {
     "code": "feature_not_granted",
     "codes": [
@@ -228,6 +242,15 @@ _WRONG_KIND = Example(
     "wrong kind of key",
     _problem(403, "Forbidden", "wrong_key_kind", "This key is of another kind than this call takes."),
 )
+_WRONG_NETWORK = Example(
+    "from another network",
+    _problem(
+        403,
+        "Forbidden",
+        "network_not_allowed",
+        "This key may not be used from the address that this call came from.",
+    ),
+)
 _TOO_LARGE = Example(
     "too large", _problem(413, "Content Too Large", "body_too_large", "A body has at most 1048576 bytes.")
 )
@@ -287,7 +310,7 @@ UNKNOWN_PARAMETER: Final = Example(
 #: What every call can be refused with.
 COMMON_PROBLEMS: Final = {
     401: (_UNAUTHORIZED,),
-    403: (_WRONG_KIND,),
+    403: (_WRONG_KIND, _WRONG_NETWORK),
     429: (_LIMITED,),
     503: (_AWAY,),
 }
