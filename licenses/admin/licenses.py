@@ -8,8 +8,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from common.ids import Prefix
-from licenses.domain.entitlements import effective_features
 from licenses.domain.enums import LicenseStatus
+from licenses.domain.explaining import GrantEffect, explain_features
 from licenses.models import Agent, License, LicenseGrant, LicensePlan
 from licenses.selectors.access import load_license
 from licenses.selectors.licenses import shown_status
@@ -159,9 +159,12 @@ def _entitlements(license: License, now: datetime) -> Rows:
     access = load_license(license.tenant_id, license.pk)
     if access is None:
         return
-    for name, feature in sorted(effective_features(access.facts, now).items()):
+    for found in explain_features(access.facts, now):
+        feature = found.effective
         value = ", ".join(feature.shown) if isinstance(feature.shown, list) else feature.shown
-        yield code(name), feature.kind, code(value), feature.source.replace("_", " "), columns.when(feature.until)
+        parts = [each.grant for each in found.grants if each.effect is GrantEffect.CONTRIBUTES]
+        source = ", ".join(dict.fromkeys(grant.plan or "the license itself" for grant in parts))
+        yield code(found.code), feature.kind, code(value), source, columns.when(feature.until)
 
 
 def _agents(license: License) -> Rows:

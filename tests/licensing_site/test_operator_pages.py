@@ -214,6 +214,7 @@ def test_license__its_page__shows_plans_entitlements_agents_and_overages(shop, p
     rows = {panel["title"]: panel["table"]["rows"] for panel in panels}
     assert [row[1] for row in rows["Plans"]] == ["Base"]
     assert "large, small" in rows["Entitlements"][0][2]
+    assert rows["Entitlements"][0][3] == "the license itself"
     assert len(rows["Newest agents"]) == 2
     assert "0.06" in rows["Last overages"][0][3]
     assert len(rows["Audit trail"]) == 1
