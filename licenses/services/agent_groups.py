@@ -93,8 +93,10 @@ def throttle_agents(*, tenant: Tenant, whom: Whom, actor: Actor, throttle: Throt
         stored = None if throttle is None else as_stored(throttle, fields.reason(reason))
         living = (agent for agent in agents if agent.status != AgentStatus.REVOKED)
         concerned = [agent for agent in living if agent.throttle != stored]
-        action = "agent.resumed" if stored is None else "agent.throttled"
-        return _change(tenant, agents, [(agent, {"throttle": stored}) for agent in concerned], action, actor, reason)
+        wanted = [(agent, {"throttle": stored}) for agent in concerned]
+        return _change(
+            tenant, agents, wanted, "agent.throttled" if stored is not None else "agent.resumed", actor, reason
+        )
 
 
 def _locked(tenant: Tenant, whom: Whom, wanted: str | None) -> list[Agent]:

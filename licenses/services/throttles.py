@@ -41,7 +41,7 @@ def read_throttle(
         raise Invalid.field("window", "required", "A rate is so many calls in so many seconds.")
     [rate] = fields.rate_limits([{"limit": limit, "window": window, "burst": burst}], "throttle")
     if seconds is not None and until is not None:
-        raise Invalid.field("until", "one_end", "Say for how long or until when, not both.")
+        raise Invalid.field("until", "duplicate", "Say for how long or until when, not both.")
     now = clock_of(tenant).now()
     if seconds is not None:
         until = now + timedelta(seconds=fields.integer(seconds, "for", least=1, most=LONGEST))
