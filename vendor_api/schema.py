@@ -28,7 +28,7 @@ SECURITY_SCHEMES: Final = {
 REFUSALS: Final = {
     400: "The body is no JSON, or a header field is malformed.",
     401: "No valid key: missing, unknown, expired and revoked keys get the same answer.",
-    403: "The key is of another kind, for other networks or lacks the scope, or the workspace is suspended: see `code`.",
+    403: "The key is of another kind, for other networks, lacks the scope, or its workspace is suspended: see `code`.",
     404: "There is no such thing here; other workspaces' things are answered alike.",
     409: "The state forbids it, or the first call with this idempotency key is still running; `code` says which.",
     413: "The body is over 1 MiB.",
