@@ -67,9 +67,11 @@ class PlanAdmin(OperatorAdmin):
     search_fields = ("code", "name")
     term_shown = columns.json_block("term")
     limits = columns.json_block("rate_limits", "rate limits")
+    notices = columns.json_block("expiry_notices", "days before an expiry on which notice is given")
     notes = columns.json_block("metadata")
     fieldsets = (
-        ("Plan", {"fields": ("typeid", "tenant", "product", "code", "name", "term_shown", "trial", "grace_days")}),
+        ("Plan", {"fields": ("typeid", "tenant", "product", "code", "name")}),
+        ("Term", {"fields": ("term_shown", "trial", "grace_days", "notices")}),
         ("Limits", {"fields": ("agent_limit", "hold_limit", "token_ttl", "limits")}),
         (
             "Activation",

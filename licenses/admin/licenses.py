@@ -10,10 +10,11 @@ from django.urls import reverse
 from common.ids import Prefix
 from licenses.domain.enums import LicenseStatus
 from licenses.domain.explaining import GrantEffect, explain_features
-from licenses.models import Agent, License, LicenseGrant, LicensePlan
+from licenses.models import Agent, License, LicenseGrant, LicensePlan, LicenseTransfer
 from licenses.selectors.access import load_license
 from licenses.selectors.licenses import shown_status
 from licenses.services.license_states import reinstate_license, revoke_license, suspend_license
+from licenses.services.renewing import renew_license
 from tenants.admin import columns
 from tenants.admin.base import LedgerAdmin
 from tenants.admin.columns import display
@@ -47,6 +48,15 @@ OPERATIONS = (
         fits=lambda row: row.status == LicenseStatus.SUSPENDED,
     ),
     Operation(
+        name="renew",
+        label="Renew",
+        done="renewed",
+        icon="autorenew",
+        effect="Their expiry is put off by a term of their plan.",
+        run=lambda row, actor, reason: renew_license(tenant=row.tenant, license_id=row.pk, actor=actor, reason=reason),
+        fits=lambda row: row.status != LicenseStatus.REVOKED and row.expires_at is not None,
+    ),
+    Operation(
         name="revoke",
         label="Revoke",
         done="revoked",
@@ -74,7 +84,7 @@ class LicenseAdmin(OperatedAdmin, LedgerAdmin):
     notes = columns.json_block("metadata")
     fieldsets = (
         ("License", {"fields": ("typeid", "tenant", "customer", "kind", "hint")}),
-        ("Term", {"fields": ("standing", "starts_at", "expires_at", "expired_noted_at")}),
+        ("Term", {"fields": ("standing", "starts_at", "expires_at", "expiring_noted_days", "expired_noted_at")}),
         ("State", {"fields": ("status", "status_reason", "suspended_at", "revoked_at", "created_at", "archived_at")}),
         ("More", {"fields": ("limits", "hold_limit", "notes")}),
     )
@@ -110,6 +120,13 @@ class LicenseAdmin(OperatedAdmin, LedgerAdmin):
             lambda: _agents(row),
             "licenses.view_agent",
             more=f"{agents}?q={row.public_id}",
+        )
+        yield Panel(
+            "Earlier holders",
+            ["Customer", "Until", "Handed over to"],
+            lambda: _transfers(row),
+            "tenants.view_customer",
+            empty="It has never changed hands.",
         )
         yield trail_of(row, tenant_id=row.tenant_id)
 
@@ -165,6 +182,17 @@ def _entitlements(license: License, now: datetime) -> Rows:
         parts = [each.grant for each in found.grants if each.effect is GrantEffect.CONTRIBUTES]
         source = ", ".join(dict.fromkeys(grant.plan or "the license itself" for grant in parts))
         yield code(found.code), feature.kind, code(value), source, columns.when(feature.until)
+
+
+def _transfers(license: License) -> Rows:
+    transfers = LicenseTransfer.objects.for_tenant(license.tenant_id).filter(license=license)
+    for transfer in transfers.select_related("giver", "taker").order_by("-at", "-id")[:20]:
+        giver, taker = transfer.giver, transfer.taker
+        yield (
+            id_link(Prefix.CUSTOMER, giver.pk, giver.external_id),
+            columns.when(transfer.at),
+            id_link(Prefix.CUSTOMER, taker.pk, taker.external_id),
+        )
 
 
 def _agents(license: License) -> Rows:
