@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from common.currencies import CURRENCIES
 from common.errors import Invalid
 from common.quantities import format_quantity
 from metering.domain.enums import QuotaMode, Scope
@@ -147,6 +148,9 @@ def _read_price(tenant: Tenant, fields: Mapping[str, Any], path: str) -> PriceSp
         terms = PriceTerms.from_mapping({**fields, "currency": tenant.currency if currency is None else currency})
     except PriceError as error:
         raise Invalid.field(at(path, error.field), error.code, error.detail) from error
+    if terms.currency not in CURRENCIES:
+        detail = f"ISO 4217 lists no currency {terms.currency}."
+        raise Invalid.field(at(path, "currency"), "currency_invalid", detail)
     return PriceSpec(
         meter=meter,
         filter=filter_field(at(path, "filter"), fields.get("filter"), declared_dimensions(meter)),

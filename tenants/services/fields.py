@@ -15,6 +15,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from common.canonical import canonical_json
+from common.currencies import CURRENCIES
 from common.errors import Invalid
 from common.ids import parse_any_id
 from common.text import TextError, check_text
@@ -33,7 +34,6 @@ MAX_INTEGER: Final = 2_147_483_647
 
 _CODE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _SLUG: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -140,9 +140,9 @@ def timezone(value: Any, field: str = "timezone") -> str:
 
 
 def currency(value: Any, field: str = "currency") -> str:
-    """Three capital letters (ISO 4217)."""
-    if not isinstance(value, str) or not _CURRENCY.fullmatch(value):
-        raise Invalid.field(field, "invalid", "A currency is three capital letters, such as USD.")
+    """A code of ISO 4217, in capitals."""
+    if not isinstance(value, str) or value not in CURRENCIES:
+        raise Invalid.field(field, "invalid", "A currency is a code of ISO 4217 in capitals, such as USD.")
     return value
 
 

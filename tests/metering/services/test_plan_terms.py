@@ -77,6 +77,8 @@ def test_create_plan_with_terms__something_wrong__nothing_is_made() -> None:
         ([SOFT], [PRICE, {**PRICE, "unit_price": "1"}], "prices.1", "price_repeated"),
         ([SOFT], [PRICE, {**PRICE, "currency": "EUR"}], "prices.1.currency", "currency_mixed"),
         ([SOFT], [{**PRICE, "currency": "US"}], "prices.0.currency", "currency_invalid"),
+        ([SOFT], [{**PRICE, "currency": "ZZZ"}], "prices.0.currency", "currency_invalid"),
+        ([SOFT], [{**PRICE, "currency": "XTS"}], "prices.0.currency", "currency_invalid"),
         ([SOFT], [{**PRICE, "model": "tiered"}], "prices.0.model", "model_unknown"),
         ([SOFT], [{**PRICE, "package_size": "5"}], "prices.0.package_size", "not_allowed"),
         ([SOFT], [{**PRICE, "price": "5"}], "prices.0.price", "unknown_field"),

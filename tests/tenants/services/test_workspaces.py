@@ -44,6 +44,7 @@ def test_create_workspace__with_owner__is_a_member_of_it_and_of_its_test_workspa
         ("name", " "),
         ("timezone", "Mars/Olympus"),
         ("currency", "usd"),
+        ("currency", "ZZZ"),
         ("mode", "demo"),
     ],
 )
