@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from agent_api.use_cases.authorizing import authorize_many
+from agent_api.use_cases.known_callers import forget_all
 from agent_api.use_cases.recording import record_many
 from agent_api.use_cases.validating import validate_many
 from tests.agent_api.use_cases.builders import authorize, event, record, validate
-from tests.agent_door import Vendor
+from tests.agent_door import AgentDoor, Vendor
 
 pytestmark = pytest.mark.django_db
 
@@ -100,3 +101,38 @@ def test_validate_many__with_holds_about__still_reads_once(django_assert_num_que
     with django_assert_num_queries(1):
         [answer] = validate_many([validate(key)])
     assert sorted(quota.held for quota in answer.body.quotas) == ["0", *["5"] * 5]
+
+
+@pytest.mark.parametrize(("plan", "queries"), [({}, 0), ({"activation_required": True}, 0)])
+def test_validate_many__licence_without_activations__reads_nothing_for_a_fingerprint(
+    plan: dict[str, Any], queries: int, django_assert_num_queries: Any
+) -> None:
+    vendor = Vendor()
+    key = vendor.agent(vendor.license(**plan)).key_text
+    validate_many([validate(key, fingerprint="host-1")])
+    with django_assert_num_queries(queries):
+        validate_many([validate(key, fingerprint="host-1")])
+
+
+def test_both__with_activations__read_them_once_for_the_whole_batch(django_assert_num_queries: Any) -> None:
+    vendor = Vendor()
+    license = vendor.license(activation_required=True)
+    keys = [vendor.agent(license).key_text for _ in range(4)]
+    for place, key in enumerate(keys):
+        assert AgentDoor(key).post("/activations", {"fingerprint": f"host-{place}"}).status == 201
+    forget_all()
+    asked = [validate(key, fingerprint=f"host-{place}") for place, key in enumerate(keys)]
+    validate_many(asked)
+    for some in (asked[:1], asked):
+        with django_assert_num_queries(1):
+            answers = validate_many(some)
+        assert [answer.body.valid for answer in answers] == [True] * len(some)
+    # Who names no machine is refused without a look.
+    with django_assert_num_queries(0):
+        [answer] = validate_many([validate(keys[0])])
+    assert answer.body.code == "fingerprint_required"
+    consume = [authorize(key, fingerprint=f"host-{place}") for place, key in enumerate(keys)]
+    authorize_many(consume)
+    with django_assert_num_queries(LEDGER + 1):
+        answers = authorize_many(consume)
+    assert [answer.body.allowed for answer in answers] == [True] * 4
