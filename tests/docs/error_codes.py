@@ -25,7 +25,16 @@ CODE_SECOND = {
     *("DimensionError", "EventFault", "LineFault", "PriceError"),
     *("_error", "conflict_if_taken", "field", "refuse"),
 }
-CODE_NAMED = {"FieldError", "ErrorDetail", "Invalid", "NotFound", "UsageResult", "ValidationError", "dict"}
+CODE_NAMED = {
+    "FieldError",
+    "ErrorDetail",
+    "Invalid",
+    "NotFound",
+    "ReasonBody",
+    "UsageResult",
+    "ValidationError",
+    "dict",
+}
 #: Documents and demo data show codes; they raise none.
 SHOWN_ONLY = ("agent_api/views/examples.py", "vendor_api/schema.py", "licensing_site/quickstart/", "/migrations/")
 
