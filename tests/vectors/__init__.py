@@ -19,3 +19,9 @@ def metering_vectors(*kinds: str) -> list[Vector]:
 def jose_vectors() -> Any:
     """What the RFCs of JOSE and the draft of the Token Status List show as examples."""
     return json.loads((Path(__file__).parent / "jose.json").read_text(encoding="utf-8"))
+
+
+@cache
+def authzen_vectors() -> Any:
+    """What the OpenID AuthZEN Authorization API 1.0 shows as examples."""
+    return json.loads((Path(__file__).parent / "authzen.json").read_text(encoding="utf-8"))

@@ -9,9 +9,11 @@ import pytest
 from common.valkey import valkey
 from tests.agent_door import AgentDoor
 from tests.factories import make_api_key
+from tests.vectors import authzen_vectors
 from tests.vendor_api.access_door import Gateway, question
 from tests.vendor_api.door import Answer, Door
 from tests.vendor_api.shop import Shop
+from vendor_api.access.deciding import Semantic
 from vendor_api.access.subjects import forget_all
 
 NOBODY = "agt_00000000000000000000000000"
@@ -239,6 +241,34 @@ def test_evaluation__request_id__is_echoed(gateway: Gateway) -> None:
     for body, status in ((question(NOBODY, "feature", "x"), 200), ({}, 400)):
         answer = gateway.post("/evaluation", body, X_Request_ID=request_id)
         assert (answer.status, answer.headers["X-Request-ID"]) == (status, request_id)
+
+
+def test_evaluation__the_standards_own_example__is_denied_by_its_words(gateway: Gateway) -> None:
+    vector = authzen_vectors()
+
+    answer = gateway.post(vector["path"].removeprefix("/access/v1"), vector["request"])
+
+    assert answer.status == vector["deny"]["http"]
+    assert {"decision": answer["decision"]} == vector["deny"]["body"]
+    assert [each.value for each in Semantic] == vector["batch_semantics"]
+
+
+@pytest.mark.django_db
+def test_evaluations__the_standards_example_of_a_batch__answers_each_in_order(gateway: Gateway) -> None:
+    """Three documents that Permeter does not know, with a subject, context and action from the top."""
+    documents = ("boxcarring.md", "subject-search.md", "resource-search.md")
+    body: dict[str, Any] = {
+        "subject": {"type": "user", "id": "alice@acmecorp.com"},
+        "context": {"time": "2024-05-31T15:22-07:00"},
+        "action": {"name": "can_read"},
+        "evaluations": [{"resource": {"type": "document", "id": id}} for id in documents],
+    }
+    body["evaluations"][2]["action"] = {"name": "can_edit"}
+
+    answer = gateway.post("/evaluations", body)
+
+    assert answer.status == 200
+    assert [each["decision"] for each in answer["evaluations"]] == [False] * 3
 
 
 def batch(*resources: tuple[str, str], semantic: str | None = None, **more: Any) -> dict[str, Any]:
