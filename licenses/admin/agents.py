@@ -1,6 +1,7 @@
 """Operators' pages of agents, their keys, and activations."""
 
 from collections.abc import Iterable
+from typing import Final
 from uuid import UUID
 
 from django.contrib import admin
@@ -13,8 +14,10 @@ from licenses.domain.activations import activation_status
 from licenses.domain.enums import AgentStatus
 from licenses.models import Activation, Agent, AgentKey
 from licenses.services.activations import release_activation
+from licenses.services.agent_groups import Whom, suspend_agents, throttle_agents
 from licenses.services.agent_keys import revoke_agent_key
 from licenses.services.agents import resume_agent, revoke_agent, suspend_agent
+from licenses.services.throttles import read_throttle
 from tenants.admin import columns
 from tenants.admin.base import LedgerAdmin
 from tenants.admin.columns import display
@@ -24,6 +27,9 @@ from tenants.admin.links import code, id_link
 from tenants.admin.operations import OperatedAdmin, Operation
 from tenants.admin.panels import Panel, Rows, trail_of
 from tenants.selectors.clocks import clock_of
+
+#: What operators throttle to; vendors choose.
+THROTTLED_TO: Final = 10
 
 OPERATIONS = (
     Operation(
@@ -36,13 +42,41 @@ OPERATIONS = (
         fits=lambda row: row.status == AgentStatus.ACTIVE,
     ),
     Operation(
+        name="suspend_subtree",
+        label="Suspend with all below",
+        done="suspended with all below",
+        icon="account_tree",
+        effect="These agents and all below them are refused with agent_suspended, each until it is resumed.",
+        run=lambda row, actor, reason: suspend_agents(
+            tenant=row.tenant, whom=Whom(agent_id=row.pk, subtree=True), actor=actor, reason=reason
+        ),
+        fits=lambda row: row.status == AgentStatus.ACTIVE and row.archived_at is None,
+    ),
+    Operation(
+        name="throttle",
+        label=f"Throttle to {THROTTLED_TO} a minute",
+        done="throttled",
+        icon="speed",
+        effect=f"These agents, each with all below it, make at most {THROTTLED_TO} calls a minute for an hour.",
+        run=lambda row, actor, reason: throttle_agents(
+            tenant=row.tenant,
+            whom=Whom(agent_id=row.pk),
+            actor=actor,
+            throttle=read_throttle(row.tenant, limit=THROTTLED_TO, window=60, seconds=3600),
+            reason=reason,
+        ),
+        fits=lambda row: row.status != AgentStatus.REVOKED and row.archived_at is None,
+    ),
+    Operation(
         name="resume",
         label="Resume",
         done="resumed",
         icon="play_circle",
-        effect="These agents are answered again.",
+        effect="These agents are answered again, and without a throttle.",
         run=lambda row, actor, reason: resume_agent(tenant=row.tenant, agent_id=row.pk, actor=actor, reason=reason),
-        fits=lambda row: row.status == AgentStatus.SUSPENDED,
+        fits=lambda row: (
+            (row.status == AgentStatus.SUSPENDED or row.throttle is not None) and row.status != AgentStatus.REVOKED
+        ),
     ),
     Operation(
         name="revoke",

@@ -46,6 +46,7 @@ CASES = [
     Case("licenses.license", "reinstate", "license.reinstated", "active", after="suspend"),
     Case("licenses.license", "revoke", "license.revoked", "revoked", for_good=True),
     Case("licenses.agent", "suspend", "agent.suspended", "suspended"),
+    Case("licenses.agent", "suspend_subtree", "agent.suspended", "suspended"),
     Case("licenses.agent", "resume", "agent.resumed", "active", after="suspend"),
     Case("licenses.agent", "revoke", "agent.revoked", "revoked", for_good=True),
     Case("tenants.apikey", "revoke", "api_key.revoked", "", for_good=True),
@@ -210,3 +211,15 @@ def test_operation__without_csrf_token__refused(shop):
     assert client.post(url("licenses.license", "revoke", license.pk)).status_code == 403
     license.refresh_from_db()
     assert license.status == "active"
+
+
+def test_throttle__an_agent__ten_calls_a_minute_for_an_hour(shop: Shop, pages: Client) -> None:
+    run(pages, "licenses.agent", "throttle", shop.agent)
+
+    shop.agent.refresh_from_db()
+    assert shop.agent.throttle is not None
+    assert {name: shop.agent.throttle[name] for name in ("limit", "window", "reason")} == {
+        "limit": 10,
+        "window": 60,
+        "reason": "Abuse",
+    }
