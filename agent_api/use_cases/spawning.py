@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -26,14 +26,29 @@ from common.errors import NotFound
 from common.ids import Prefix, decode_id
 from common.pagination import paginate
 from licenses.domain.enums import AgentStatus, DisplayedAgentStatus
-from licenses.models import Agent
 from licenses.selectors.listing import agents_of
 from licenses.services.agent_states import revoke_agent
 from metering.services.spawning import spawn_agent
 from tenants.domain.actors import Actor
 from tenants.domain.enums import ActorKind
-from tenants.models import Tenant
+from tenants.selectors.workspaces import tenant_of
 from tenants.services import idempotency
+
+
+class SubAgent(Protocol):
+    """A stored agent, as far as it is shown."""
+
+    id: UUID
+    license_id: UUID
+    parent_id: UUID | None
+    path: Any
+    name: str
+    kind: str
+    status: str
+    expires_at: datetime | None
+    features: Any
+    rate_limits: Any
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +128,7 @@ def revoke(command: RevokeCommand) -> Answer[SubAgentBody]:
         if agent_id == caller_id or not below.exists():
             raise NotFound("There is no such agent below this one.")
         revoked = revoke_agent(
-            tenant=_tenant(known),
+            tenant=tenant_of(known.access.tenant_id),
             agent_id=agent_id,
             actor=_actor(known, command.credentials, command.request_id),
             reason=command.reason,
@@ -124,7 +139,7 @@ def revoke(command: RevokeCommand) -> Answer[SubAgentBody]:
 def _spawn(command: SpawnCommand, known: KnownCaller, parent_id: UUID) -> SpawnAnswer:
     asked = command.asked
     created = spawn_agent(
-        tenant=_tenant(known),
+        tenant=tenant_of(known.access.tenant_id),
         parent_id=parent_id,
         actor=_actor(known, command.credentials, command.request_id),
         name=asked.name,
@@ -153,7 +168,7 @@ def _plain(raw: msgspec.Raw) -> Any:
     return json.loads(bytes(raw), parse_float=Decimal)
 
 
-def _body(agent: Agent, at: datetime) -> SubAgentBody:
+def _body(agent: SubAgent, at: datetime) -> SubAgentBody:
     status = agent.status
     if status == AgentStatus.ACTIVE and agent.expires_at is not None and agent.expires_at <= at:
         status = DisplayedAgentStatus.EXPIRED.value
@@ -179,10 +194,6 @@ def _agent_of(known: KnownCaller) -> UUID:
     if known.access.agent_id is None:
         raise NotFound
     return known.access.agent_id
-
-
-def _tenant(known: KnownCaller) -> Tenant:
-    return Tenant.objects.get(pk=known.access.tenant_id)
 
 
 def _actor(known: KnownCaller, credentials: Credentials, request_id: str) -> Actor:

@@ -45,6 +45,11 @@ def tenant_by_slug(slug: str) -> Tenant:
     return tenant
 
 
+def tenant_of(tenant_id: UUID) -> Tenant:
+    """The workspace of this id, which is known to exist."""
+    return Tenant.objects.get(pk=tenant_id)
+
+
 def moved_clocks() -> list[tuple[UUID, timedelta]]:
     """The workspaces whose clock runs ahead of real time, and by how much."""
     moved = Tenant.objects.filter(clock_offset__isnull=False).values_list("id", "clock_offset")

@@ -51,6 +51,9 @@ CASES = [
     Case("licenses.agent", "revoke", "agent.revoked", "revoked", for_good=True),
     Case("tenants.apikey", "revoke", "api_key.revoked", "", for_good=True),
     Case("licenses.agentkey", "revoke", "agent_key.revoked", "", for_good=True),
+    Case("licenses.signingkey", "rotate", "signing_key.retired", "retired"),
+    Case("licenses.signingkey", "revoke", "signing_key.revoked", "compromised", for_good=True),
+    Case("licenses.issuedtoken", "revoke", "token.revoked", "", for_good=True),
 ]
 
 
@@ -214,11 +217,12 @@ def test_operation__without_csrf_token__refused(shop):
 
 
 def test_throttle__an_agent__ten_calls_a_minute_for_an_hour(shop: Shop, pages: Client) -> None:
-    run(pages, "licenses.agent", "throttle", shop.agent)
+    agent = shop.rows["licenses.agent"]
 
-    shop.agent.refresh_from_db()
-    assert shop.agent.throttle is not None
-    assert {name: shop.agent.throttle[name] for name in ("limit", "window", "reason")} == {
+    run(pages, "licenses.agent", "throttle", agent)
+
+    agent.refresh_from_db()
+    assert {name: agent.throttle[name] for name in ("limit", "window", "reason")} == {
         "limit": 10,
         "window": 60,
         "reason": "Abuse",
