@@ -62,6 +62,15 @@ _RELEASED: Final = Example(
     "released before",
     _refused(409, "Conflict", "activation_released", "The activation was released. Activate again."),
 )
+_RUNNING: Final = Example(
+    "the first call is still running",
+    _refused(
+        409,
+        "Conflict",
+        "idempotency_in_progress",
+        "The first call with this Idempotency-Key is still running.",
+    ),
+)
 
 ACTIVATE: Final = Operation(
     name="activate",
@@ -83,7 +92,7 @@ ACTIVATE: Final = Operation(
     answers=(Example("a lease", _ANSWER), Example("permanent", {**_ANSWER, "expires_at": None})),
     refusals=_BODY | {404, 409},
     problems=dict(examples.BODY_PROBLEMS)
-    | {403: (*examples.COMMON_PROBLEMS.get(403, ()), _FULL), 404: (examples.UNKNOWN_LICENSE_KEY,)},
+    | {403: (*examples.COMMON_PROBLEMS.get(403, ()), _FULL), 404: (examples.UNKNOWN_LICENSE_KEY,), 409: (_RUNNING,)},
 )
 HEARTBEAT: Final = Operation(
     name="heartbeat",

@@ -24,7 +24,7 @@ from common.text import TextError, check_text
 from licenses.domain.activations import ActivationStatus, activation_status, lease_end, tells_of_limit
 from licenses.domain.enums import AgentStatus, LicenseStatus
 from licenses.models import Activation, License
-from licenses.selectors.licenses import carried_plans
+from licenses.selectors.licenses import CarriedPlans, carried_plans
 from tenants.domain.actors import Actor
 from tenants.domain.enums import EpochKind
 from tenants.models import Tenant
@@ -77,10 +77,11 @@ def activate(
         at = holder.clock.now()
         found = _standing(holder).filter(fingerprint=fingerprint, instance=instance)
         activation = found.filter(agent_id=holder.agent_id).first() if instance else found.first()
-        lease = carried_plans(license).base.activation_lease
+        plans = carried_plans(license)
+        lease = plans.base.activation_lease
         if activation is not None:
-            return Activated(_kept(activation, license, actor, at, lease, label), created=False)
-        first = _take_place(license, at)
+            return Activated(_kept(activation, license, plans, actor, at, lease, label), created=False)
+        first = _take_place(license, plans, at)
         activation = Activation.objects.create(
             id=new_id(),
             tenant_id=holder.tenant_id,
@@ -120,7 +121,7 @@ def heartbeat(
         license = _locked(holder)
         activation = _own(holder, activation_id)
         check_revival()
-        return _kept(activation, license, actor, holder.clock.now(), lease)
+        return _kept(activation, license, carried_plans(license), actor, holder.clock.now(), lease)
 
 
 def give_up(*, holder: Holder, activation_id: UUID, actor: Actor) -> Activation:
@@ -244,9 +245,9 @@ def _status(activation: Activation, at: datetime) -> ActivationStatus:
     return activation_status(expires_at=activation.expires_at, released_at=activation.released_at, at=at)
 
 
-def _take_place(license: License, at: datetime) -> bool:
+def _take_place(license: License, plans: CarriedPlans, at: datetime) -> bool:
     """Refuse one more place than there are; whether the licence had no activation before. Its row is locked."""
-    limit = carried_plans(license).activation_limit
+    limit = plans.activation_limit
     mine = Activation.objects.for_tenant(license.tenant_id).filter(license=license, released_at__isnull=True)
     holding = Q(expires_at__isnull=True) | Q(expires_at__gt=at)
     # A copy of an agent that was revoked for good holds nothing any more.
@@ -268,13 +269,19 @@ def _note_limit(license: License, at: datetime | None) -> None:
 
 
 def _kept(
-    activation: Activation, license: License, actor: Actor, at: datetime, lease: int | None, label: str = ""
+    activation: Activation,
+    license: License,
+    plans: CarriedPlans,
+    actor: Actor,
+    at: datetime,
+    lease: int | None,
+    label: str = "",
 ) -> Activation:
     """An activation that stands, its lease begun anew; after a lapse it has to find a place. The licence is locked."""
     lapsed_at = activation.expires_at
     lapsed = _status(activation, at) is ActivationStatus.LAPSED
     if lapsed:
-        _take_place(license, at)
+        _take_place(license, plans, at)
         activation.license = license
         if activation.lapse_noted_at is None:
             emit_events([tell_lapsed(activation, actor, at)])
