@@ -58,6 +58,8 @@ class Neighbour:
         assert used["recorded"] == 1, used
         activated = self.agents_door.post("/activations", {"fingerprint": f"host-{tag}", "label": f"label-{tag}"})
         assert activated.status == 201, activated
+        signed = self.agents_door.post("/tokens", {"audience": f"audience-{tag}"})
+        assert signed.status == 201, signed
         accrue_overage(everything=True)
         [overage] = door.listed("/overages")
         self.ids = {
@@ -70,6 +72,8 @@ class Neighbour:
             "agents": agent["id"],
             "keys": door.listed(f"/agents/{agent['id']}/keys")[0]["id"],
             "activations": activated["id"],
+            "signing-keys": door.listed("/signing-keys")[0]["id"],
+            "tokens": signed["token_id"],
             "quotas": quota["id"],
             "holds": held["hold"]["id"],
             "overages": overage["id"],
@@ -86,6 +90,8 @@ class Neighbour:
             f"hold-{tag}",
             f"host-{tag}",
             f"event-{tag}",
+            f"audience-{tag}",
+            door.listed("/signing-keys")[0]["kid"],
             f"app-{tag}",
             door.api_key.public_id,
             door.tenant.public_id,
