@@ -19,6 +19,7 @@ from licenses.models import (
     License,
     LicenseGrant,
     LicensePlan,
+    LicenseTransfer,
     PlanGrant,
     SigningKey,
 )
@@ -136,6 +137,13 @@ def _add_licensing(shop: Shop) -> None:
         PlanGrant.objects.create(tenant=tenant, plan=workspace.plan, feature=feature, value=["large"]),
         LicenseGrant.objects.create(tenant=tenant, license=license, feature=feature, value=["large", "small"]),
         LicensePlan.objects.get(license=license),
+        LicenseTransfer.objects.create(
+            tenant=tenant,
+            license=license,
+            giver=license.customer,
+            taker=license.customer,
+            at=datetime(2026, 11, 1, tzinfo=UTC),
+        ),
         AgentKey.objects.create(
             tenant=tenant,
             agent=agent,

@@ -142,6 +142,17 @@ class LicensePlanAdmin(LedgerAdmin):
     fieldsets = ((None, {"fields": ("tenant", "license", "plan", "role", "created_at")}),)
 
 
+@admin.register(LicenseTransfer)
+class LicenseTransferAdmin(LedgerAdmin):
+    """Licences that changed hands."""
+
+    with_related = ("tenant", "license", "giver", "taker")
+    related_ids = {Prefix.TENANT: "tenant_id", Prefix.LICENSE: "license_id"}
+    list_display = ("license", "giver", "taker", "at", "tenant")
+    list_filter = (BY_TENANT, MadeFilter)
+    fieldsets = ((None, {"fields": ("tenant", "license", "giver", "taker", "at")}),)
+
+
 @admin.register(LicenseGrant)
 class LicenseGrantAdmin(LedgerAdmin):
     """Licences' own values for features."""
