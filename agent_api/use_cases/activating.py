@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -17,7 +18,6 @@ from agent_api.wire.shapes import public_id
 from common.errors import Conflict, Forbidden, Invalid, NotFound, Problem
 from common.ids import Prefix, decode_id, encode_id
 from licenses.domain.decision import decide_license
-from licenses.models import Activation
 from licenses.services import activations
 from licenses.services.activations import Holder
 from tenants.domain.actors import Actor
@@ -25,6 +25,21 @@ from tenants.domain.enums import ActorKind
 from tenants.services import idempotency
 
 _LIMIT_REACHED = "activation_limit_reached"
+
+
+class Activation(Protocol):
+    """What a service gives back."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def fingerprint(self) -> str | None: ...
+    @property
+    def instance(self) -> str | None: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def expires_at(self) -> datetime | None: ...
 
 
 @dataclass(frozen=True, slots=True)
