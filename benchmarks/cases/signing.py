@@ -22,6 +22,8 @@ from benchmarks.world import make_shop
 
 WEB_PROCESSES = 4
 REVOCATIONS = 200
+#: Seconds; on a machine that is busy with something else there are fewer revocations.
+LONGEST = 150
 CALLERS = 8
 VERIFICATIONS = 2000
 
@@ -80,12 +82,15 @@ def _revocations(stack: BenchStack) -> Iterator[dict[str, Any]]:
         shop = make_shop(agents=REVOCATIONS)
         vendor = _vendor_key(shop.tenant_id)
         callers = _Callers(port)
-        late = unlisted = asked = 0
+        late = unlisted = asked = done = 0
         took: list[float] = []
+        give_up_at = time.monotonic() + LONGEST
         try:
             for agent_id, key in zip(shop.agents, shop.keys, strict=True):
                 token = _call(_connect(port), "POST", "/agent/v1/tokens", key, {})["token"]
                 callers.ask_for(key)
+                if time.monotonic() > give_up_at:
+                    break
                 began = time.monotonic()
                 answer = _call(_connect(port), "POST", f"/vendor/v1/agents/{_public(agent_id)}/revoke", vendor, {})
                 returned = time.monotonic()
@@ -96,10 +101,11 @@ def _revocations(stack: BenchStack) -> Iterator[dict[str, Any]]:
                 accepted_late, asked_late = callers.late(returned)
                 late += accepted_late
                 asked += asked_late
+                done += 1
         finally:
             callers.stop()
-    yield line("acceptances_after_revoke_returned", late, "acceptances", f"{REVOCATIONS} revocations, calls", asked)
-    yield line("tokens_not_listed_after_revoke_returned", unlisted, "tokens", "revocations", REVOCATIONS)
+    yield line("acceptances_after_revoke_returned", late, "acceptances", f"calls after {done} revocations", asked)
+    yield line("tokens_not_listed_after_revoke_returned", unlisted, "tokens", "revocations", done)
     yield line("revoke_call", statistics.median(took), "ms", "validate under the same load", callers.latency())
 
 
