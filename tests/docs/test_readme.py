@@ -40,7 +40,7 @@ class Tour:
         return json.loads(self.text(block, line))
 
 
-def paste(shell: str, *, folder: Path, name: str = "README.md", **env: str) -> Tour:
+def paste(shell: str, *, folder: Path, name: str = "README.md", patience: float = _PATIENCE, **env: str) -> Tour:
     """Feed a page to a shell line by line, as a terminal would; nothing may be written to standard error."""
     script: list[str] = []
     for number, lines in enumerate(shell_blocks(page(name)), 1):
@@ -53,7 +53,7 @@ def paste(shell: str, *, folder: Path, name: str = "README.md", **env: str) -> T
         env={"PATH": os.environ["PATH"], "HOME": str(folder), **env},
         capture_output=True,
         text=True,
-        timeout=_PATIENCE,
+        timeout=patience,
         check=False,
     )
     assert done.stderr == ""
