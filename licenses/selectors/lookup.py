@@ -4,11 +4,12 @@
 raises NotFound. A text is an id only if the whole of it parses as a TypeID.
 """
 
+from collections.abc import Mapping
 from typing import TypeVar
 from uuid import UUID
 
 from common.errors import Invalid, NotFound
-from common.ids import Prefix
+from common.ids import Prefix, parse_any_id
 from licenses.models import Agent, AgentKey, Feature, License, Plan, Product
 from tenants.models import Tenant, TenantOwned, TenantQuerySet
 from tenants.selectors.customers import get_customer, resolve_customer
@@ -22,6 +23,8 @@ __all__ = [
     "get_license",
     "get_plan",
     "get_product",
+    "named_id",
+    "pick",
     "resolve_agent",
     "resolve_customer",
     "resolve_feature",
@@ -70,6 +73,24 @@ def resolve_agent(tenant: Tenant, reference: Agent | UUID | str, *, field: str =
     return _resolve(Agent.objects.for_tenant(tenant), reference, Prefix.AGENT, None, field)
 
 
+def named_id(reference: object, model: type[M]) -> UUID | None:
+    """The id of what a body names by instance, UUID or public id; None for what cannot name a row of this model."""
+    if isinstance(reference, TenantOwned):
+        return reference.id if isinstance(reference, model) else None
+    if isinstance(reference, str) and (parsed := parse_any_id(reference)) is not None:
+        return parsed[1] if parsed[0] == model.id_prefix else None
+    return reference if isinstance(reference, UUID) else None
+
+
+def pick(found: Mapping[UUID, M], reference: object, model: type[M], *, field: str) -> M:
+    """The one of these rows that a body names by id, or Invalid as where it is looked up."""
+    row_id = named_id(reference, model)
+    row = None if row_id is None else found.get(row_id)
+    if row is None:
+        raise _unknown(model, reference, None, field)
+    return row
+
+
 def get_product(tenant: Tenant, reference: str) -> Product:
     """A product that a URL names by id or code, or NotFound."""
     return _get(Product.objects.for_tenant(tenant), reference, Prefix.PRODUCT, "code")
@@ -104,15 +125,19 @@ def get_agent_key(tenant: Tenant, agent: Agent, reference: str) -> AgentKey:
 def _resolve(queryset: TenantQuerySet[M], reference: object, prefix: Prefix, code_field: str | None, field: str) -> M:
     found = find(queryset, reference, prefix=prefix, code_field=code_field)
     if found is None:
-        named = f"the {_name(code_field)} '{reference}'" if isinstance(reference, str) else f"this {_name(code_field)}"
-        raise Invalid.field(field, "not_found", f"No {_noun(queryset)} has {named}.")
+        raise _unknown(queryset.model, reference, code_field, field)
     return found
+
+
+def _unknown(model: type[TenantOwned], reference: object, code_field: str | None, field: str) -> Invalid:
+    named = f"the {_name(code_field)} '{reference}'" if isinstance(reference, str) else f"this {_name(code_field)}"
+    return Invalid.field(field, "not_found", f"No {_noun(model)} has {named}.")
 
 
 def _get(queryset: TenantQuerySet[M], reference: str, prefix: Prefix, code_field: str | None) -> M:
     found = find(queryset, reference, prefix=prefix, code_field=code_field)
     if found is None:
-        raise NotFound(f"No {_noun(queryset)} has this {_name(code_field)}.")
+        raise NotFound(f"No {_noun(queryset.model)} has this {_name(code_field)}.")
     return found
 
 
@@ -120,5 +145,5 @@ def _name(code_field: str | None) -> str:
     return "id or code" if code_field else "id"
 
 
-def _noun(queryset: TenantQuerySet[M]) -> str:
-    return str(queryset.model._meta.verbose_name)
+def _noun(model: type[TenantOwned]) -> str:
+    return str(model._meta.verbose_name)

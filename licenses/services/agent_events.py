@@ -12,7 +12,7 @@ def emit_agent_event(type: str, agent: Agent, *, reason: str = "") -> None:
 
 
 def emit_agent_events(type: str, agents: Iterable[Agent], *, reason: str = "") -> None:
-    """Tell of several agents of one licence, in one insert."""
+    """Tell of several agents, whose licences and customers are loaded, in one insert."""
     emit_events(
         OutgoingEvent(
             tenant_id=agent.tenant_id,

@@ -62,7 +62,8 @@ def create_agent_key(
             raise Conflict("agent_revoked", "The agent is revoked for good; it gets no new key.")
         refuse_if_archived(agent, "The agent's life is over and it was put away; it gets no new key.")
         ending = [] if lasts is None else _end_living_keys(agent, real_clock().now() + timedelta(seconds=lasts))
-        created = mint_agent_key(tenant, agent, expires_at=expires_at, networks=networks)
+        created = draft_agent_key(tenant, agent, expires_at=expires_at, networks=networks)
+        created.key.save(force_insert=True)
         record_audit(
             tenant_id=tenant.id,
             actor=actor,
@@ -79,10 +80,10 @@ def create_agent_key(
     return created
 
 
-def mint_agent_key(
+def draft_agent_key(
     tenant: Tenant, agent: Agent, *, expires_at: datetime | None = None, networks: Sequence[str] = ()
 ) -> CreatedAgentKey:
-    """Make and store a key inside the caller's transaction, which also audits it. Raises Invalid."""
+    """Make a key; the caller stores and audits it. Raises Invalid."""
     end = _expiry(expires_at)
     minted = mint_key(KeyKind.AGENT, test=tenant.mode == TenantMode.TEST)
     key = AgentKey(
@@ -95,7 +96,6 @@ def mint_agent_key(
         networks=fields.networks(networks),
         expires_at=end,
     )
-    key.save(force_insert=True)
     return CreatedAgentKey(key, minted.text)
 
 

@@ -15,6 +15,8 @@ from tenants.services.changes import plain
 MAX_GRANTS: Final = 200
 MAX_LIMIT_VALUE: Final = 10**15
 
+FeatureNames = Mapping[str | UUID, Feature]
+
 
 class WantedGrant(NamedTuple):
     """A grant as it is to be stored; times stay None in a plan's."""
@@ -109,9 +111,11 @@ def replace_license_grants(license: License, wanted: Sequence[WantedGrant]) -> l
     return [before, after]
 
 
-def feature_codes(product: Product, sent: Sequence[str], field: str = "features") -> list[str]:
-    """Codes of features of the product, sent as codes or ids. Raises Invalid."""
-    known = _features_of(product)
+def feature_codes(
+    product: Product, sent: Sequence[str], field: str = "features", *, known: FeatureNames | None = None
+) -> list[str]:
+    """Codes of features of the product, sent as codes or ids; `known` if they are at hand. Raises Invalid."""
+    known = feature_names(product) if known is None else known
     codes = []
     for index, reference in enumerate(fields.texts(sent, field, most=MAX_GRANTS, max_length=64)):
         codes.append(_pick(known, reference, product, f"{field}.{index}").code)
@@ -122,7 +126,7 @@ def _read(
     product: Product, sent: Sequence[Mapping[str, Any]], *, known: Collection[str], granted: Collection[UUID]
 ) -> list[WantedGrant]:
     entries = fields.entries(sent, "grants", most=MAX_GRANTS)
-    features = _features_of(product) if entries else {}
+    features = feature_names(product) if entries else {}
     wanted = []
     for place, entry in entries:
         fields.only_keys(entry, place, known)
@@ -138,14 +142,14 @@ def _read(
     return wanted
 
 
-def _features_of(product: Product) -> dict[str | UUID, Feature]:
-    """By code and by id."""
+def feature_names(product: Product) -> FeatureNames:
+    """The product's features, by code and by id."""
     features = list(Feature.objects.for_tenant(product.tenant_id).filter(product=product))
     by_code: dict[str | UUID, Feature] = {feature.code: feature for feature in features}
     return by_code | {feature.id: feature for feature in features}
 
 
-def _pick(features: Mapping[str | UUID, Feature], reference: object, product: Product, field: str) -> Feature:
+def _pick(features: FeatureNames, reference: object, product: Product, field: str) -> Feature:
     if isinstance(reference, Feature):
         reference = reference.id
     parsed = parse_any_id(reference) if isinstance(reference, str) else None

@@ -8,8 +8,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from common.crypto import license_key_digests, normalize_license_key
+from common.crypto import license_key_digests, normalize_license_key, parse_key
+from common.ids import Prefix, encode_id
 from licenses.models import Agent, AgentKey, License
+from licenses.selectors.access import load_by_agent_key
 from tenants.models import Customer, IdempotencyRecord
 from tests.factories import make_workspace
 from tests.trail import actions, event_types
@@ -186,3 +188,66 @@ def test_keys__several__each_its_own(shop: Shop) -> None:
     living = [row["id"] for row in shop.door.listed(path, status="active")]
     assert living == [answer["data"][2]["id"]]
     assert AgentKey.objects.for_tenant(shop.door.tenant).filter(agent__name="indexer").count() == 3
+
+
+def test_agents__a_thousand__as_many_statements_as_for_ten(shop: Shop) -> None:
+    shop.door.made("/plans", {"code": "wide", "name": "Wide", "product": "researcher", "agent_limit": 5000})
+    issued = shop.door.post("/licenses", {"items": [{"customer": "acme", "plan": "wide"}] * 100})["data"]
+    licenses = [each["license"]["id"] for each in issued]
+    parent = shop.door.made("/agents", {"license": licenses[0], "name": "parent"})["agent"]["id"]
+
+    def statements(number: int) -> int:
+        items = [
+            {
+                "license": licenses[each % len(licenses)],
+                "name": f"w{number}-{each}",
+                "features": ["max_tools"],
+                "parent_id": parent if each % len(licenses) == 0 else None,
+            }
+            for each in range(number)
+        ]
+        with CaptureQueriesContext(connection) as captured:
+            answer = shop.door.post("/agents", {"items": items})
+        assert answer["counts"] == {"succeeded": number, "failed": 0}
+        return len(captured)
+
+    statements(2)  # what is read once per process is read
+    assert statements(10) == statements(1000)
+
+
+def test_agents__good_and_bad_items_of_several_licenses__trail_events_and_living_keys(shop: Shop) -> None:
+    tenant = shop.door.tenant
+    spare = shop.door.made("/licenses", {"customer": "acme", "plan": "pro"})["license"]["id"]
+    created = len(actions(tenant, "agent.created"))
+    told = len(event_types(tenant, "agent.created"))
+    items: list[dict[str, Any]] = [
+        {"license": spare, "name": "top"},
+        {"license": shop.license["id"], "name": "child", "parent_id": shop.agent["id"]},
+        {"license": spare, "name": "stray", "parent_id": shop.agent["id"]},
+        {"license": "lic_01h455vb4pex5vsknk084sn02q", "name": "nowhere"},
+        {"license": spare, "name": "odd", "features": ["telepathy"]},
+        {"license": spare, "name": "orphan", "parent_id": "agt_01h455vb4pex5vsknk084sn02q"},
+    ]
+
+    answer = shop.door.post("/agents", {"items": items})
+
+    assert _results(answer) == [(201, None), (201, None), *[(422, "invalid")] * 4]
+    faults = [[(error["field"], error["code"]) for error in each["errors"]] for each in answer["data"][2:]]
+    assert faults == [
+        [("parent_id", "other_license")],
+        [("license", "not_found")],
+        [("features.0", "not_found")],
+        [("parent_id", "not_found")],
+    ]
+    alone = [shop.door.post("/agents", item).json for item in items[2:]]
+    assert [each["detail"] for each in answer["data"][2:]] == [each["detail"] for each in alone]
+    assert len(actions(tenant, "agent.created")) == created + 2
+    assert len(event_types(tenant, "agent.created")) == told + 2
+    top, child = (each["agent"] for each in answer["data"][:2])
+    assert (top["license"], top["parent_id"], child["parent_id"]) == (spare, None, shop.agent["id"])
+    for each in answer["data"][:2]:
+        parsed = parse_key(each["key"])
+        assert parsed is not None
+        access = load_by_agent_key(parsed)
+        assert access is not None
+        assert encode_id(Prefix.AGENT, access.agent_path[-1]) == each["agent"]["id"]

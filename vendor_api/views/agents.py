@@ -71,7 +71,7 @@ class AgentsView(BulkView):
 
     def post(self) -> HttpResponse:
         if isinstance(self.body, Items):
-            return self.make_all(self.body, self._make)
+            return self.make_all(self.body, self._make, active={})  # new agents have no copies yet
         return self.show(_shown_agent(agents.create_agent(**self.who(), **self.body)))
 
     def _make(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any] | Problem]:

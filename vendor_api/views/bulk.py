@@ -35,15 +35,17 @@ class BulkView(VendorView):
         return lambda: _read_items(body, sent)
 
     def make_all(
-        self, items: Items, make: Callable[[Sequence[dict[str, Any]]], Sequence[Any | Problem]]
+        self, items: Items, make: Callable[[Sequence[dict[str, Any]]], Sequence[Any | Problem]], **beside: Any
     ) -> HttpResponse:
-        """Answer 200 with what became of each; `make` gets those that hold, and gives a result or problem for each."""
+        """Answer 200 with what became of each; `make` gets those that hold, and gives a result or problem for each.
+
+        `beside` is what the shape's context holds.
+        """
         sound = [entry for entry in items.entries if not isinstance(entry, Problem)]
         outcomes = iter(make(sound))
         results = [entry if isinstance(entry, Problem) else next(outcomes) for entry in items.entries]
-        shown = iter(
-            show_all(self.operation.shape, [each for each in results if not isinstance(each, Problem)], at=self.now())
-        )
+        made = [each for each in results if not isinstance(each, Problem)]
+        shown = iter(show_all(self.operation.shape, made, at=self.now(), **beside))
         request_id = self.caller.actor.request_id
         data = [
             _refused(each, request_id) if isinstance(each, Problem) else {"status": 201, **next(shown)}
