@@ -64,7 +64,8 @@ def resume_agents(*, tenant: Tenant, whom: Whom, actor: Actor, reason: str = "")
     with transaction.atomic():
         agents = _locked(tenant, whom, "resumed")
         wanted = {"status": AgentStatus.ACTIVE, "status_reason": "", "suspended_at": None, "throttle": None}
-        concerned = [agent for agent in agents if agent.status == AgentStatus.SUSPENDED or agent.throttle is not None]
+        living = (agent for agent in agents if agent.status != AgentStatus.REVOKED)
+        concerned = [agent for agent in living if agent.status == AgentStatus.SUSPENDED or agent.throttle is not None]
         return _change(tenant, agents, [(agent, wanted) for agent in concerned], "agent.resumed", actor, reason)
 
 
