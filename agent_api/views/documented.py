@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from agent_api.operations import Example, Operation, Parameter
-from agent_api.views import examples
+from agent_api.views import examples, examples_of_reasons
 from agent_api.wire import answers, requests
 from agent_api.wire.usage import CLOUD_EVENT, CLOUD_EVENTS
 from common.http_json import JSON
@@ -52,9 +52,9 @@ VALIDATE: Final = Operation(
     body_required=False,
     answer=answers.ValidateAnswer,
     requests=(Example("a feature", examples.VALIDATE_REQUEST), Example("nothing in particular", {})),
-    answers=(Example("valid", examples.VALID), Example("suspended", examples.NOT_VALID)),
+    answers=(Example("valid", examples.VALID), *examples_of_reasons.VALIDATED),
     refusals=_BODY | {404},
-    problems=_problems(examples.BODY_PROBLEMS, {404: (examples.UNKNOWN_LICENSE_KEY,)}),
+    problems=_problems(examples.BODY_PROBLEMS, {404: (examples.UNKNOWN_LICENSE_KEY,), 429: (examples.GUESSED,)}),
 )
 AUTHORIZE: Final = Operation(
     name="authorize",
@@ -75,11 +75,16 @@ AUTHORIZE: Final = Operation(
         Example("held", examples.HELD),
         Example("quota exceeded", examples.NO_ROOM),
         Example("too many holds open", examples.CROWDED),
-        Example("feature not granted", examples.NOT_GRANTED),
+        *examples_of_reasons.AUTHORIZED,
     ),
     refusals=_BODY | {409},
     problems=_problems(
-        examples.BODY_PROBLEMS, {409: (examples.ID_CONFLICT,), 422: (examples.UNKNOWN_METER, examples.NEGATIVE)}
+        examples.BODY_PROBLEMS,
+        {
+            409: (examples.ID_CONFLICT,),
+            422: (examples.UNKNOWN_METER, examples.NEGATIVE, examples.ID_MISMATCH),
+            503: (examples.OUTCOME_UNKNOWN,),
+        },
     ),
 )
 RECORD: Final = Operation(
@@ -100,7 +105,10 @@ RECORD: Final = Operation(
     requests=(Example("one event", examples.USAGE_REQUEST), Example("a batch", examples.USAGE_BATCH)),
     answers=(Example("recorded", examples.RECORDED), Example("partly", examples.PARTLY_RECORDED)),
     refusals=_BODY | {409},
-    problems=_problems(examples.BODY_PROBLEMS, {409: (examples.ID_CONFLICT,), 422: (examples.LONE_REJECTED,)}),
+    problems=_problems(
+        examples.BODY_PROBLEMS,
+        {409: (examples.ID_CONFLICT,), 422: (examples.LONE_REJECTED,), 503: (examples.OUTCOME_UNKNOWN,)},
+    ),
 )
 READ_USAGE: Final = Operation(
     name="read_usage",
@@ -161,7 +169,12 @@ SETTLE: Final = Operation(
     refusals=_BODY | {404, 409},
     problems=_problems(
         examples.BODY_PROBLEMS,
-        {404: (examples.UNKNOWN_HOLD,), 409: (examples.HOLD_SETTLED, examples.ID_CONFLICT, examples.HOLD_EXPIRED)},
+        {
+            404: (examples.UNKNOWN_HOLD,),
+            409: (examples.HOLD_SETTLED, examples.HOLD_RELEASED, examples.HOLD_EXPIRED, examples.ID_CONFLICT),
+            422: (examples.EXCEEDS_HOLD,),
+            503: (examples.OUTCOME_UNKNOWN,),
+        },
     ),
 )
 RELEASE: Final = Operation(
@@ -191,7 +204,7 @@ EXTEND: Final = Operation(
         {
             403: (examples.LICENSE_REFUSES,),
             404: (examples.UNKNOWN_HOLD,),
-            409: (examples.HOLD_SETTLED, examples.HOLD_EXPIRED),
+            409: (examples.HOLD_SETTLED, examples.HOLD_RELEASED, examples.HOLD_EXPIRED),
         },
     ),
 )

@@ -92,7 +92,13 @@ ACTIVATE: Final = Operation(
     answers=(Example("a lease", _ANSWER), Example("permanent", {**_ANSWER, "expires_at": None})),
     refusals=_BODY | {404, 409},
     problems=dict(examples.BODY_PROBLEMS)
-    | {403: (*examples.COMMON_PROBLEMS.get(403, ()), _FULL), 404: (examples.UNKNOWN_LICENSE_KEY,), 409: (_RUNNING,)},
+    | {
+        403: (*examples.COMMON_PROBLEMS.get(403, ()), examples.LICENSE_REFUSES, _FULL),
+        404: (examples.UNKNOWN_LICENSE_KEY,),
+        409: (_RUNNING,),
+        422: (*examples.BODY_PROBLEMS[422], examples.KEY_REUSED),
+        429: (*examples.BODY_PROBLEMS[429], examples.GUESSED),
+    },
 )
 HEARTBEAT: Final = Operation(
     name="heartbeat",
@@ -109,7 +115,13 @@ HEARTBEAT: Final = Operation(
     answers=(Example("a lease", _ANSWER),),
     refusals=_BODY | {404, 409},
     problems=dict(examples.BODY_PROBLEMS)
-    | {403: (*examples.COMMON_PROBLEMS.get(403, ()), _FULL), 404: (_UNKNOWN,), 409: (_RELEASED,)},
+    | {
+        403: (*examples.COMMON_PROBLEMS.get(403, ()), examples.LICENSE_REFUSES, _FULL),
+        404: (_UNKNOWN, examples.UNKNOWN_LICENSE_KEY),
+        409: (_RELEASED, _RUNNING),
+        422: (*examples.BODY_PROBLEMS[422], examples.KEY_REUSED),
+        429: (*examples.BODY_PROBLEMS[429], examples.GUESSED),
+    },
 )
 GIVE_UP: Final = Operation(
     name="give_up_activation",
@@ -122,5 +134,6 @@ GIVE_UP: Final = Operation(
     statuses=(204,),
     parameters=(_LICENSE_KEY,),
     refusals=_BODY | {404},
-    problems=dict(examples.BODY_PROBLEMS) | {404: (_UNKNOWN,)},
+    problems=dict(examples.BODY_PROBLEMS)
+    | {404: (_UNKNOWN, examples.UNKNOWN_LICENSE_KEY), 429: (*examples.BODY_PROBLEMS[429], examples.GUESSED)},
 )

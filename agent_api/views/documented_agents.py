@@ -109,7 +109,7 @@ SPAWN_AGENT: Final = Operation(
             Example("too far down", _DEEP),
         ),
         409: (Example("still running", _RUNNING),),
-        422: (*examples.BODY_PROBLEMS[422], examples.UNKNOWN_METER),
+        422: (*examples.BODY_PROBLEMS[422], examples.KEY_REUSED, examples.UNKNOWN_METER),
     },
 )
 LIST_AGENTS: Final = Operation(

@@ -109,6 +109,11 @@ ISSUE_TOKEN: Final = Operation(
                 ),
             ),
         ),
-        422: (*examples.BODY_PROBLEMS[422], examples.UNKNOWN_METER, Example("a private key", _PRIVATE)),
+        422: (
+            *examples.BODY_PROBLEMS[422],
+            examples.KEY_REUSED,
+            examples.UNKNOWN_METER,
+            Example("a private key", _PRIVATE),
+        ),
     },
 )

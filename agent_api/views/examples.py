@@ -77,7 +77,7 @@ VALIDATE_REQUEST: Final = {
     "product": "researcher",
     "nonce": "n-1",
 }
-VALID: Final = {
+VALID: Final[dict[str, Any]] = {
     "valid": True,
     "code": "valid",
     "codes": [],
@@ -90,13 +90,6 @@ VALID: Final = {
     "server_time": "2026-11-23T09:00:00Z",
     "nonce": "n-1",
 }
-_SUSPENDED = _reason("license_suspended", "The license is suspended. Ask the vendor to reinstate it.")
-NOT_VALID: Final = VALID | {
-    "valid": False,
-    "code": "license_suspended",
-    "codes": [_SUSPENDED],
-    "license": _LICENSE_BODY | {"status": "suspended"},
-}
 AUTHORIZE_REQUEST: Final = {
     "id": "step-42",
     "feature": "models",
@@ -105,7 +98,7 @@ AUTHORIZE_REQUEST: Final = {
     "mode": "consume",
 }
 HOLD_REQUEST: Final = AUTHORIZE_REQUEST | {"mode": "hold", "ttl": 300, "on_excess": "count"}
-ALLOWED: Final = {
+ALLOWED: Final[dict[str, Any]] = {
     "allowed": True,
     "code": "allowed",
     "codes": [],
@@ -148,16 +141,6 @@ CROWDED: Final = _REFUSED | {
             scope="license",
             limit="20",
             current=20,
-        )
-    ],
-}
-NOT_GRANTED: Final = _REFUSED | {
-    "code": "feature_not_granted",
-    "codes": [
-        _reason(
-            "feature_not_granted",
-            "The feature 'web_search' is not granted by the plan 'pro' or the license. Ask for a grant.",
-            feature="web_search",
         )
     ],
 }
@@ -298,6 +281,50 @@ HOLD_SETTLED: Final = Example(
 )
 HOLD_EXPIRED: Final = Example(
     "expired before", _problem(409, "Conflict", "hold_expired", "The hold is expired.", hold=_HOLD)
+)
+HOLD_RELEASED: Final = Example(
+    "released before", _problem(409, "Conflict", "hold_released", "The hold is released.", hold=_HOLD)
+)
+EXCEEDS_HOLD: Final = Example(
+    "more than is held",
+    _problem(
+        422,
+        "Unprocessable Content",
+        "exceeds_hold",
+        "This is 130 more than is held, and the hold rejects excess. Nothing was counted.",
+    ),
+)
+ID_MISMATCH: Final = Example(
+    "two ids", _field("id", "id_mismatch", "The body's id and the Idempotency-Key differ. Send one of them.")
+)
+KEY_REUSED: Final = Example(
+    "the Idempotency-Key of another request",
+    _problem(
+        422,
+        "Unprocessable Content",
+        "idempotency_key_reused",
+        "This Idempotency-Key came with another request before. Take a new one.",
+    ),
+)
+GUESSED: Final = Example(
+    "too many unknown licence keys",
+    _problem(
+        429,
+        "Request cannot be satisfied as assigned quota has been exceeded",
+        "too_many_unknown_keys",
+        "Too many license keys that do not exist came from here. Check yours, and wait.",
+        type="https://iana.org/assignments/http-problem-types#quota-exceeded",
+    ),
+)
+OUTCOME_UNKNOWN: Final = Example(
+    "connection lost in a commit",
+    _problem(
+        503,
+        "Service Unavailable",
+        "outcome_unknown",
+        "The outcome is unknown. Repeat with the same id.",
+        id="step-42",
+    ),
 )
 LICENSE_REFUSES: Final = Example(
     "licence suspended",

@@ -9,10 +9,18 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from agent_api.urls import urlpatterns
+from licenses.domain.enums import ReasonCode
 from licensing_site.management.commands.write_openapi import render
 from licensing_site.openapi_doors import DOORS
 from licensing_site.reference import OPENAPI_DIR
 from tests.agent_door import document
+from tests.docs.pages import first_column, page
+
+#: A product is asked for by `validate` only, a value by `authorize`; the key of a revoked agent is a 401.
+NEVER_SHOWN = {
+    "validate": {"agent_revoked", "feature_value_not_allowed"},
+    "authorize": {"agent_revoked", "product_mismatch", "valid"},
+}
 
 
 def contents() -> list[Any]:
@@ -57,3 +65,28 @@ def test_document__every_route__is_described_and_its_refusals_have_examples() ->
 @pytest.mark.parametrize("name", ["AuthorizeRequest", "ValidateRequest", "ReportedEvent", "UsageLine", "SettleRequest"])
 def test_document__what_is_sent__refuses_unknown_fields(name: str) -> None:
     assert document()["components"]["schemas"][name]["additionalProperties"] is False
+
+
+def test_document__every_refusal__is_shown_with_codes_that_are_explained() -> None:
+    explained = set(first_column(page("docs/reference/error-codes.md")))
+    for path, operations in document()["paths"].items():
+        for method, operation in operations.items():
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400:
+                    shown = [
+                        each["value"] for each in answer["content"]["application/problem+json"]["examples"].values()
+                    ]
+                    codes = {each["code"] for each in shown}
+                    fields = {error["code"] for each in shown for error in each["errors"]}
+                    assert codes | fields <= explained, (method, path, status)
+                    assert {each["status"] for each in shown} == {int(status)}, (method, path, status)
+
+
+def test_document__decisions__show_every_reason_that_stands_for_a_kind_of_no() -> None:
+    explained = set(first_column(page("docs/reference/error-codes.md")))
+    for operation, never in NEVER_SHOWN.items():
+        answers = document()["paths"][f"/agent/v1/{operation}"]["post"]["responses"]["200"]["content"]
+        shown = [each["value"] for each in answers["application/json"]["examples"].values()]
+        codes = {each["code"] for each in shown} | {reason["code"] for each in shown for reason in each["codes"]}
+        assert codes <= explained
+        assert {code.value for code in ReasonCode} - codes == never
