@@ -15,9 +15,10 @@ from typing import Any
 
 import psycopg
 
+from licensing_site.supervisor import BLOCKING_THREADS
+
 ROOT = Path(__file__).resolve().parent.parent
 WEB_PROCESSES = 2
-BLOCKING_THREADS = 6
 #: One Granian for both: what differs is the application only.
 GRANIAN = (
     *("--interface", "wsgi", "--host", "127.0.0.1", "--no-ws", "--workers", str(WEB_PROCESSES)),

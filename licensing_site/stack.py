@@ -5,7 +5,7 @@
     clean    remove the state of a stack that does not run
 
 From the environment come `VAR_DIR` (default `var/`), `PORT` (8000), `HOST_ADDRESS` (127.0.0.1),
-`PERMETER_WEB_PROCESSES` (2), `PERMETER_BLOCKING_THREADS` (6), `DATABASE_URL` and `REDIS_URL` (instead of the embedded
+`PERMETER_WEB_PROCESSES` (2), `PERMETER_BLOCKING_THREADS` (4), `DATABASE_URL` and `REDIS_URL` (instead of the embedded
 servers) and `PERMETER_QUICKSTART=0` (no demo data).
 """
 

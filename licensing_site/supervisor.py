@@ -32,7 +32,7 @@ LONGEST_PAUSE = 10.0
 
 
 #: Threads of a web process. Four to eight measured best: more of them meet at the interpreter's lock.
-BLOCKING_THREADS = 6
+BLOCKING_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)

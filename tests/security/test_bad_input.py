@@ -138,6 +138,7 @@ def offer(live_stack: LiveStack) -> Offer:
             "/quotas", {"on": {"agent": shop.agent["id"]}, "meter": "tokens", "limit": 10**9, "period": "day"}
         )
         activated = AgentDoor(shop.agent_key).post("/activations", {"fingerprint": "host-7"})
+        signed = AgentDoor(shop.agent_key).post("/tokens", {})
         key = door.made("/api-keys", {"name": "app", "kind": "publishable"})
         ids = {
             "products": shop.product["id"],
@@ -150,6 +151,8 @@ def offer(live_stack: LiveStack) -> Offer:
             "keys": door.listed(f"/agents/{shop.agent['id']}/keys")[0]["id"],
             "holds": held["hold"]["id"],
             "activations": activated["id"],
+            "tokens": signed["token_id"],
+            "signing-keys": door.listed("/signing-keys")[0]["id"],
             "quotas": quota["id"],
             "api-keys": key["id"],
         }

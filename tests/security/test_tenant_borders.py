@@ -22,10 +22,16 @@ OF_THE_MOMENT = {"request_id", "server_time"}
 METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 MALFORMED = ("nonsense", "lic_", "%00", "..", "a" * 300, "%C3%A9", "0")
 
+THROTTLE = {"limit": 1, "window": 60, "for": 60}
+
 #: Bodies of routes that ask for something before they look for what the path names.
 BODIES: dict[str, dict[str, Any]] = {
     "agent /holds/{hold}/settle": {"usage": []},
     "agent /holds/{hold}/extend": {"ttl": 60},
+    "vendor /licenses/{id}/transfer": {"customer": {"external_id": "somebody"}},
+    "vendor /agents/{id}/throttle": THROTTLE,
+    "vendor /licenses/{id}/agents/throttle": THROTTLE,
+    "vendor /customers/{id}/agents/throttle": THROTTLE,
 }
 
 
@@ -37,7 +43,9 @@ def call(us: Neighbour, route: Route, method: str, path: str, body: Any = None, 
 
 def seen(answer: Any, *sent: str) -> tuple[int, str, tuple[tuple[str, str], ...]]:
     """All that the caller can see of an answer, but for what differs anyhow: its own id, and the text that was sent."""
-    body = None if answer.json is None else {k: v for k, v in answer.json.items() if k not in OF_THE_MOMENT}
+    body = answer.json
+    if isinstance(body, dict):
+        body = {k: v for k, v in body.items() if k not in OF_THE_MOMENT}
     text = json.dumps(body)
     for each in sent:
         text = text.replace(each, "SENT")
@@ -170,6 +178,7 @@ def references(us: Neighbour) -> dict[str, tuple[str, Callable[[str], tuple[str,
         "update_plan grants.feature": ("features", lambda x: patch(own_plan, grants=[{"feature": x, "value": True}])),
         "update_plan quotas.meter": ("meters", lambda x: patch(own_plan, quotas=[{**quota, "meter": x}])),
         "update_plan prices.meter": ("meters", lambda x: patch(own_plan, prices=[{**price, "meter": x}])),
+        "transfer_license customer": ("customers", lambda x: post(f"{own_license}/transfer", customer=x)),
         "update_feature product": ("products", lambda x: patch(f"/features/{ids['features']}", product=x)),
         "issue_license customer": ("customers", lambda x: post("/licenses", customer=x, plan=ids["plans"])),
         "issue_license plan": ("plans", lambda x: post("/licenses", customer=ids["customers"], plan=x)),
