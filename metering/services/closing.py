@@ -84,7 +84,7 @@ def close_periods(
         theirs = now + offset
         cutoff = theirs - settings.PERMETER_CLOSE_GRACE if before is None else min(before, theirs)
         while due := _due(tenant_id, cutoff, closed.refused):
-            _close(tenant_id, due, now=now, at=theirs, closed=closed)
+            _close(tenant_id, due, at=theirs, closed=closed)
             if on_progress is not None:
                 on_progress(closed)
     return closed
@@ -111,7 +111,7 @@ def _due(tenant_id: UUID, cutoff: datetime, refused: list[UUID]) -> list[UUID]:
         return [id for (id,) in cursor.fetchall()]
 
 
-def _close(tenant_id: UUID, due: list[UUID], *, now: datetime, at: datetime, closed: Closed) -> None:
+def _close(tenant_id: UUID, due: list[UUID], *, at: datetime, closed: Closed) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock_number(tenant_id)])
         cursor.execute(_LOCK, [due])
@@ -127,7 +127,7 @@ def _close(tenant_id: UUID, due: list[UUID], *, now: datetime, at: datetime, clo
         refused = [each.balance_id for each in excesses if each.balance_id not in billed]
         ids = [id for id in ids if id not in refused]
         withdraw_records(licenses, kept=billed, balances=ids)
-        written = write_records(rated, status=OverageStatus.FINALIZED, now=now, finalized_at=at)
+        written = write_records(rated, status=OverageStatus.FINALIZED, finalized_at=at)
         _tell(rated, written)
         cursor.execute(_CLOSE, [at, ids])
     closed.balances += len(ids)

@@ -80,7 +80,7 @@ def accrue_overage(*, everything: bool = False, now: datetime | None = None) -> 
         licenses = _touched(position, position.moved_at)
     changed = 0
     for first in range(0, len(licenses), CHUNK):
-        changed += _accrue(licenses[first : first + CHUNK], now)
+        changed += _accrue(licenses[first : first + CHUNK])
     move_cursor(name, end, now)
     if everything:
         whole = cursor_name(WHOLE)
@@ -89,13 +89,13 @@ def accrue_overage(*, everything: bool = False, now: datetime | None = None) -> 
     return changed
 
 
-def _accrue(licenses: Sequence[License], now: datetime) -> int:
+def _accrue(licenses: Sequence[License]) -> int:
     with transaction.atomic():
         lock_accrual()
         excesses = excess_of_licenses(licenses)
         over = [each.balance_id for each in excesses]
         withdrawn = withdraw_records(licenses, kept=over)
-        return withdrawn + len(write_records(rate_excesses(excesses), status=OverageStatus.OPEN, now=now))
+        return withdrawn + len(write_records(rate_excesses(excesses), status=OverageStatus.OPEN))
 
 
 def _touched(position: Position, moved_at: datetime) -> list[License]:

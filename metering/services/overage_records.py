@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 #: Accruing takes it exclusively, closing shared: so no open record is written for a balance that was closed meanwhile.
 _LOCK = (0x6D657465, 2)
 
-# While a period runs, the record follows the licence to whoever holds it; after its end it stays with who held it then.
+# The record follows the licence to whoever holds it; an excess of an ended period names who held it at the end.
 _WRITE = """
 INSERT INTO metering_overagerecord AS record (
     id, tenant_id, quota_id, quota_key, scope, subject_id, balance_id, meter_id, license_id, customer_id, period_start,
@@ -45,9 +45,7 @@ DO UPDATE SET
     status = excluded.status, finalized_at = excluded.finalized_at, quota_id = excluded.quota_id,
     "limit" = excluded."limit", used = excluded.used, quantity = excluded.quantity, amount = excluded.amount,
     currency = excluded.currency, lines = excluded.lines, price = excluded.price, updated_at = excluded.updated_at,
-    customer_id = CASE WHEN record.period_end <= %(now)s + coalesce(
-        (SELECT clock_offset FROM tenants_tenant WHERE tenants_tenant.id = record.tenant_id), '0')
-        THEN record.customer_id ELSE excluded.customer_id END
+    customer_id = excluded.customer_id
 WHERE record.status = 'open' AND (
     excluded.status <> 'open' OR record.used <> excluded.used OR record."limit" <> excluded."limit"
     OR record.customer_id <> excluded.customer_id OR record.price <> excluded.price
@@ -109,11 +107,11 @@ def rate_excesses(excesses: Iterable[Excess]) -> list[RatedExcess]:
 
 
 def write_records(
-    rated: Sequence[RatedExcess], *, status: OverageStatus, now: datetime, finalized_at: datetime | None = None
+    rated: Sequence[RatedExcess], *, status: OverageStatus, finalized_at: datetime | None = None
 ) -> dict[UUID, UUID]:
     """Upsert the records of these excesses; those changed, as record ids by balance id.
 
-    An open record is brought up to date, or made final; a final one is left alone. `now` is real time.
+    An open record is brought up to date, or made final; a final one is left alone.
     """
     if not rated:
         return {}
@@ -121,7 +119,6 @@ def write_records(
         "rows": json.dumps([_row(each) for each in rated]),
         "status": status,
         "finalized_at": finalized_at,
-        "now": now,
     }
     with connection.cursor() as cursor:
         cursor.execute(_WRITE, arguments)

@@ -15,7 +15,7 @@ from metering.services.closing import close_periods
 from metering.services.license_transfers import transfer_license_with_terms
 from metering.services.overage import accrue_overage
 from tenants.domain.actors import Actor, worker
-from tenants.models import Customer
+from tenants.models import Customer, OutboxEvent
 from tests.metering.ledger_rows import NOVEMBER, OCTOBER, Workspace
 from tests.trail import actions, epoch
 
@@ -132,3 +132,21 @@ def test_close_periods__handed_over_just_before_the_end__the_taker_pays() -> Non
 
     [record] = OverageRecord.objects.select_related("customer")
     assert record.customer == second
+
+
+def test_close_periods__accrued_while_the_giver_held_it__the_taker_pays_and_is_told_of() -> None:
+    workspace = Workspace.make()
+    workspace.price()
+    ended = workspace.balance(workspace.quota("0"), "5", month=OCTOBER)
+    assert ended.period_end is not None
+    accrue_overage(everything=True, now=ended.period_end - timedelta(seconds=15))
+    second = _customer(workspace)
+
+    _transfer(workspace, second)
+    LicenseTransfer.objects.update(at=ended.period_end - timedelta(seconds=5))
+    accrue_overage(everything=True, now=ended.period_end + timedelta(seconds=5))
+    close_periods(now=AT, before=AT)
+
+    [record] = OverageRecord.objects.select_related("customer")
+    [told] = OutboxEvent.objects.filter(type="overage.finalized")
+    assert (record.customer, told.data["customer"]) == (second, second.public_id)

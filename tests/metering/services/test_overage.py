@@ -3,6 +3,7 @@ from decimal import Decimal
 
 import pytest
 
+from licenses.models import LicenseTransfer
 from metering.domain.enums import OverageStatus, Period, PriceModel, QuotaMode, Scope
 from metering.models import Balance, OverageRecord, Price, Quota
 from metering.services.overage import accrue_overage
@@ -257,6 +258,9 @@ def test_accrue_overage__license_handed_over__who_holds_it_at_the_end_pays() -> 
 
     workspace.license.customer = third
     workspace.license.save()
+    LicenseTransfer.objects.create(
+        tenant=workspace.tenant, license=workspace.license, giver=second, taker=third, at=DECEMBER
+    )
     workspace.use("1", balance)
     accrue_overage(now=DECEMBER)
     assert (record().customer, record().used) == (second, Decimal(7))
