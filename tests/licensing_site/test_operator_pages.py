@@ -21,7 +21,7 @@ OURS = ("tenants", "licenses", "metering", "webhooks")
 MODELS = sorted(m._meta.label_lower for m in admin.site._registry if m._meta.app_label in OURS)
 #: What has forms: people, memberships, and the making of workspaces.
 ADDABLE = {"tenants.user", "tenants.membership", "tenants.tenant"}
-CHANGEABLE = {"tenants.user", "tenants.membership"}
+CHANGEABLE = {"tenants.user", "tenants.membership", "tenants.tenant"}
 DELETABLE = {"tenants.membership"}
 MAIN_LISTS = [
     "tenants.tenant",
