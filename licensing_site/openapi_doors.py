@@ -67,5 +67,6 @@ DOORS: Mapping[str, Door] = {
         ),
         security_schemes=SECURITY_SCHEMES,
         beside={"access/v1/": "vendor_api.access.urls"},
+        more={"POSTPROCESSING_HOOKS": ["vendor_api.refusals.share_examples"]},
     ),
 }

@@ -13,6 +13,7 @@ from common.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from common.problems import PROBLEM_JSON
 from vendor_api.filters import base as filters
 from vendor_api.operations import Operation
+from vendor_api.refusals import refusal_examples
 from vendor_api.serializers.base import Shape
 from vendor_api.serializers.bulk import items_of
 
@@ -129,15 +130,11 @@ class VendorSchema(AutoSchema):
             answers = {operation.status: OpenApiResponse(answer, description=operation.answer_description)}
         if operation.bulk is not None:
             answers[200] = OpenApiResponse(operation.bulk, description="What became of each item.")
-        statuses = {401, 403, 503, *operation.refusals}
-        if operation.body is not None:
-            statuses |= {400, 413, 415, 422}
-            if self.method == "POST" and operation.once:
-                statuses.add(409)
-        if operation.query is not None:
-            statuses.add(422)
-        for status in sorted(statuses):
-            answers[status, PROBLEM_JSON] = OpenApiResponse(ProblemShape, description=REFUSALS[status])
+        for status, by_code in refusal_examples(operation, self.method).items():
+            examples = [OpenApiExample(code, value=value, response_only=True) for code, value in by_code.items()]
+            answers[status, PROBLEM_JSON] = OpenApiResponse(
+                ProblemShape, description=REFUSALS[status], examples=examples
+            )
         return answers
 
     def get_override_parameters(self) -> list[Any]:

@@ -133,6 +133,9 @@ def check_against_document(method: str, path: str, answer: Answer, *, prefix: st
         f"{'.'.join(map(str, each.absolute_path))}: {each.message}" for each in validator.iter_errors(answer.json)
     ]
     assert not faults, (method, path, faults)
+    if answer.status in {403, 404, 409}:
+        shown = {example["code"] for example in shown_refusals(described)}
+        assert answer.code in shown, f"{method} {path}: an example of {answer.code} is missing in the document"
     # A problem document may have members of its own; nothing else may say more than the document does.
     known = _all_properties(schema)
     assert answer.status >= 400 or known is None or set(answer.json) <= known, (
@@ -140,6 +143,13 @@ def check_against_document(method: str, path: str, answer: Answer, *, prefix: st
         path,
         set(answer.json) - (known or set()),
     )
+
+
+def shown_refusals(described: Any) -> list[Any]:
+    """The examples of problem documents that an operation shows for a status."""
+    examples = described["content"]["application/problem+json"]["examples"].values()
+    shared = document()["components"]["examples"]
+    return [shared[example["$ref"].rpartition("/")[2]]["value"] for example in examples]
 
 
 def _operation(method: str, path: str) -> Any:
