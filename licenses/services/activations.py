@@ -250,8 +250,9 @@ def _take_place(license: License, plans: CarriedPlans, at: datetime) -> bool:
     limit = plans.activation_limit
     mine = Activation.objects.for_tenant(license.tenant_id).filter(license=license, released_at__isnull=True)
     holding = Q(expires_at__isnull=True) | Q(expires_at__gt=at)
-    # A copy of an agent that was revoked for good holds nothing any more.
-    holding &= Q(instance__isnull=True) | ~Q(agent__status=AgentStatus.REVOKED)
+    # A copy of an agent that was revoked for good, or whose life was over, holds nothing any more.
+    lives = Q(agent__archived_at__isnull=True) & ~Q(agent__status=AgentStatus.REVOKED)
+    holding &= Q(instance__isnull=True) | lives
     counted: Mapping[str, int] = mine.aggregate(all=Count("id"), current=Count("id", filter=holding))
     if license.status == LicenseStatus.REVOKED:
         raise Forbidden("license_revoked", "The license was revoked for good. Ask the vendor for a new one.")

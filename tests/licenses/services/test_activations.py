@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from common.clock import FixedClock
 from common.errors import Forbidden
 from licenses.domain.activations import ActivationStatus, activation_status, lease_end, tells_of_limit
-from licenses.models import Activation
+from licenses.domain.enums import AgentStatus
+from licenses.models import Activation, Agent
 from licenses.services.activations import Activated, Holder, activate, give_up, heartbeat
 from licenses.services.lapsing import lapse_activations
 from tenants.models import OutboxEvent
-from tests.factories import ACTOR, Shop, make_shop
+from tests.factories import ACTOR, Shop, make_agent, make_shop
 from tests.parallel import at_once
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -51,6 +52,21 @@ def test_activate__many_threads_at_once__exactly_the_limit_get_a_place() -> None
     refusals = [each.extra for each in outcomes if isinstance(each, Forbidden)]
     assert refusals == [{"limit": 5, "current": 5}] * 19
     assert OutboxEvent.objects.filter(type="activation.created").count() == 5
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("gone", [{"archived_at": AT}, {"status": AgentStatus.REVOKED}])
+def test_activate__copies_of_agents_that_are_gone__hold_no_place_but_machines_do(gone: dict[str, Any]) -> None:
+    shop = make_shop(plan={"activation_limit": 2})
+    child = make_agent(shop.license, parent_id=shop.agent).agent
+    of_child = Holder(shop.tenant.id, shop.license.id, child.id, FixedClock(AT))
+    activate(holder=of_child, actor=ACTOR, instance="copy")
+    activate(holder=of_child, actor=ACTOR, fingerprint="machine")
+    Agent.objects.filter(pk=child.pk).update(**gone)
+
+    assert activate(holder=holder(shop), actor=ACTOR, instance="copy").created
+    with pytest.raises(Forbidden, match="2 hold a place"):
+        activate(holder=holder(shop), actor=ACTOR, instance="another")
 
 
 @pytest.mark.django_db(transaction=True)
