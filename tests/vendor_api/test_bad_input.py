@@ -162,8 +162,11 @@ def test_fields__of_another_workspace__are_unknown_like_those_that_never_were(sh
     foreign = stranger.door.post("/agents", {"license": shop.license["id"], "name": "x"})
     missing = stranger.door.post("/agents", {"license": absent, "name": "x"})
 
-    assert (foreign.status, foreign["errors"]) == (missing.status, missing["errors"])
-    assert foreign.fields == {"license": "not_found"}
+    # Each is told what it asked for itself, and nothing else.
+    [said], [said_of_none] = foreign["errors"], missing["errors"]
+    assert said["detail"].replace(shop.license["id"], absent) == said_of_none["detail"]
+    assert foreign.status == missing.status
+    assert foreign.fields == missing.fields == {"license": "not_found"}
 
 
 @pytest.mark.parametrize(

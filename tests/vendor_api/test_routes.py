@@ -36,7 +36,12 @@ def routes() -> Iterator[tuple[str, str, Operation]]:
 
 ROUTES = list(routes())
 #: Bodies of routes that demand something.
-DEMANDED = {"/licenses/{id}/transfer": {"customer": "acme"}, "/agents/{id}/throttle": {"limit": None}}
+DEMANDED = {
+    "/licenses/{id}/transfer": {"customer": "acme"},
+    "/agents/{id}/throttle": {"limit": None},
+    "/licenses/{id}/agents/throttle": {"limit": None},
+    "/customers/{id}/agents/throttle": {"limit": None},
+}
 NAMES = [f"{method} {path}" for method, path, _ in ROUTES]
 
 
