@@ -1,28 +1,26 @@
 """`activations`: take a place of the licence for a machine or a copy of the agent, keep it, give it back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
-
-import msgspec
 
 from agent_api.use_cases.activated import check_names
 from agent_api.use_cases.answering import Answer
 from agent_api.use_cases.callers import Admission, Ask, Credentials, KnownCaller, admit_many
 from agent_api.use_cases.holding import rate_fields_on_problems
+from agent_api.use_cases.once import answer_once, is_replayed
 from agent_api.wire.activations import ActivationAnswer, ActivationRequest
 from agent_api.wire.answers import Nothing
 from agent_api.wire.shapes import public_id
-from common.errors import Conflict, Forbidden, Invalid, NotFound, Problem
+from common.errors import Forbidden, Invalid, NotFound, Problem
 from common.ids import Prefix, decode_id, encode_id
 from licenses.domain.decision import decide_license
 from licenses.services import activations
 from licenses.services.activations import Holder
 from tenants.domain.actors import Actor
 from tenants.domain.enums import ActorKind
-from tenants.services import idempotency
 
 _LIMIT_REACHED = "activation_limit_reached"
 
@@ -127,43 +125,26 @@ def _once(
     """Do it, once for each idempotency key; its refusals are kept, too."""
     admission = _admit(command, check)
     known, actor = admission.known, _actor(admission.known, command)
+
+    def make() -> tuple[int, ActivationAnswer]:
+        status, activation = work(known, actor)
+        return status, _body(activation)
+
     with rate_fields_on_problems(admission):
-        if command.idempotency_key is None:
-            try:
-                status, activation = work(known, actor)
-            except Forbidden as refusal:
+        try:
+            return answer_once(
+                known,
+                key=command.idempotency_key,
+                path=command.path,
+                raw=command.raw,
+                fields=admission.fields,
+                answer=ActivationAnswer,
+                work=make,
+            )
+        except Forbidden as refusal:
+            if not is_replayed(refusal):
                 _note_full(known, refusal, actor)
-                raise
-            return Answer(_body(activation), admission.fields, status=status)
-        refused: list[Forbidden] = []
-
-        def produce() -> idempotency.Answer:
-            try:
-                status, activation = work(known, actor)
-            except Problem as problem:
-                if isinstance(problem, Forbidden):
-                    refused.append(problem)
-                if problem.status >= 500:
-                    raise
-                return idempotency.Answer(problem.status, {}, msgspec.json.encode(_kept(problem)))
-            return idempotency.Answer(status, {}, msgspec.json.encode(_body(activation)))
-
-        outcome = idempotency.run_once(
-            tenant_id=known.access.tenant_id,
-            caller=actor.id if known.access.agent_id else encode_id(Prefix.LICENSE, known.access.facts.license.id),
-            key=command.idempotency_key,
-            fingerprint=idempotency.fingerprint(method="POST", path=command.path, body=command.raw),
-            produce=produce,
-        )
-        fields = dict(admission.fields)
-        if outcome.replayed:
-            fields["Idempotency-Replayed"] = "true"
-        for each in refused:
-            _note_full(known, each, actor)
-        if outcome.answer.status >= 400:
-            raise _again(outcome.answer, fields)
-        body = msgspec.json.decode(outcome.answer.body, type=ActivationAnswer)
-        return Answer(body, fields, status=outcome.answer.status)
+            raise
 
 
 def _note_full(known: KnownCaller, refusal: Forbidden, actor: Actor) -> None:
@@ -171,23 +152,6 @@ def _note_full(known: KnownCaller, refusal: Forbidden, actor: Actor) -> None:
     if refusal.code == _LIMIT_REACHED:
         limit, current = refusal.extra["limit"], refusal.extra["current"]
         activations.note_limit_reached(holder=_holder(known), limit=limit, current=current, actor=actor)
-
-
-def _kept(problem: Problem) -> dict[str, Any]:
-    return {"code": problem.code, "detail": problem.detail, "errors": problem.errors, "extra": problem.extra}
-
-
-def _again(answer: idempotency.Answer, fields: Mapping[str, str]) -> Problem:
-    kept: dict[str, Any] = msgspec.json.decode(answer.body)
-    more: dict[str, Any] = {"errors": kept["errors"], "extra": kept["extra"], "headers": fields}
-    match answer.status:
-        case 403:
-            return Forbidden(kept["code"], kept["detail"], **more)
-        case 404:
-            return NotFound(kept["detail"], code=kept["code"], **more)
-        case 409:
-            return Conflict(kept["code"], kept["detail"], **more)
-    return Invalid(kept["detail"], code=kept["code"], **more)
 
 
 def _require_license(known: KnownCaller) -> None:

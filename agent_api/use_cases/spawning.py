@@ -13,6 +13,7 @@ from msgspec import UNSET
 from agent_api.use_cases.answering import Answer
 from agent_api.use_cases.callers import Credentials, KnownCaller
 from agent_api.use_cases.holding import admit, rate_fields_on_problems
+from agent_api.use_cases.once import answer_once
 from agent_api.wire.shapes import public_id
 from agent_api.wire.spawning import (
     BudgetRequest,
@@ -32,7 +33,6 @@ from metering.services.spawning import spawn_agent
 from tenants.domain.actors import Actor
 from tenants.domain.enums import ActorKind
 from tenants.selectors.workspaces import tenant_of
-from tenants.services import idempotency
 
 
 class SubAgent(Protocol):
@@ -69,6 +69,8 @@ class RevokeCommand:
     credentials: Credentials
     agent: str
     reason: str = ""
+    raw: bytes = b""
+    idempotency_key: str | None = None
     request_id: str = ""
 
 
@@ -82,25 +84,15 @@ def spawn(command: SpawnCommand) -> Answer[SpawnAnswer]:
     with rate_fields_on_problems(admission):
         known = admission.known
         parent_id = _agent_of(known)
-        if command.idempotency_key is None:
-            return Answer(_spawn(command, known, parent_id), admission.fields, status=201)
-        produced: list[SpawnAnswer] = []
-
-        def produce() -> idempotency.Answer:
-            produced.append(_spawn(command, known, parent_id))
-            return idempotency.Answer(201, {}, msgspec.json.encode(produced[-1]))
-
-        outcome = idempotency.run_once(
-            tenant_id=known.access.tenant_id,
-            caller=public_id(Prefix.AGENT, parent_id),
+        return answer_once(
+            known,
             key=command.idempotency_key,
-            fingerprint=idempotency.fingerprint(method="POST", path="/agent/v1/agents", body=command.raw),
-            produce=produce,
+            path="/agent/v1/agents",
+            raw=command.raw,
+            fields=admission.fields,
+            answer=SpawnAnswer,
+            work=lambda: (201, _spawn(command, known, parent_id)),
         )
-        if not outcome.replayed:
-            return Answer(produced[-1], admission.fields, status=201)
-        replay = msgspec.json.decode(outcome.answer.body, type=SpawnAnswer)
-        return Answer(replay, {**admission.fields, "Idempotency-Replayed": "true"}, status=201)
 
 
 def list_children(credentials: Credentials, *, limit: int, cursor: str | None) -> Answer[SubAgentList]:
@@ -119,21 +111,33 @@ def revoke(command: RevokeCommand) -> Answer[SubAgentBody]:
     admission = admit(command.credentials, lambda _: None)
     with rate_fields_on_problems(admission):
         known = admission.known
-        caller_id = _agent_of(known)
-        try:
-            agent_id = decode_id(Prefix.AGENT, command.agent)
-        except ValueError:
-            raise NotFound("There is no such agent below this one.") from None
-        below = agents_of(known.access.tenant_id).filter(path__contains=[caller_id], id=agent_id)
-        if agent_id == caller_id or not below.exists():
-            raise NotFound("There is no such agent below this one.")
-        revoked = revoke_agent(
-            tenant=tenant_of(known.access.tenant_id),
-            agent_id=agent_id,
-            actor=_actor(known, command.credentials, command.request_id),
-            reason=command.reason,
+        return answer_once(
+            known,
+            key=command.idempotency_key,
+            path=f"/agent/v1/agents/{command.agent}/revoke",
+            raw=command.raw,
+            fields=admission.fields,
+            answer=SubAgentBody,
+            work=lambda: (200, _revoke(command, known)),
         )
-        return Answer(_body(revoked, known.access.clock.now()), admission.fields)
+
+
+def _revoke(command: RevokeCommand, known: KnownCaller) -> SubAgentBody:
+    caller_id = _agent_of(known)
+    try:
+        agent_id = decode_id(Prefix.AGENT, command.agent)
+    except ValueError:
+        raise NotFound("There is no such agent below this one.") from None
+    below = agents_of(known.access.tenant_id).filter(path__contains=[caller_id], id=agent_id)
+    if agent_id == caller_id or not below.exists():
+        raise NotFound("There is no such agent below this one.")
+    revoked = revoke_agent(
+        tenant=tenant_of(known.access.tenant_id),
+        agent_id=agent_id,
+        actor=_actor(known, command.credentials, command.request_id),
+        reason=command.reason,
+    )
+    return _body(revoked, known.access.clock.now())
 
 
 def _spawn(command: SpawnCommand, known: KnownCaller, parent_id: UUID) -> SpawnAnswer:

@@ -13,6 +13,7 @@ from agent_api.use_cases.activated import standing_activations
 from agent_api.use_cases.answering import Answer
 from agent_api.use_cases.callers import Credentials, KnownCaller, renew
 from agent_api.use_cases.holding import admit, rate_fields_on_problems
+from agent_api.use_cases.once import answer_once
 from agent_api.use_cases.usage_lines import AskedLine, check_lines
 from agent_api.wire.shapes import quota_refusal
 from agent_api.wire.tokens import TokenAnswer, TokenRequest
@@ -31,7 +32,6 @@ from licenses.services.tokens import SignedLicense, StaleSnapshot, issue_token
 from metering.selectors.quota_statuses import Asked, QuotaStatus, statuses_of
 from metering.services.leases import LeasedLine, LeaseRefused, give_back, take_lease
 from metering.services.ledger import StaleCallers
-from tenants.services import idempotency
 
 _ROUNDS = 8
 
@@ -60,27 +60,15 @@ def issue(command: TokenCommand) -> Answer[TokenAnswer]:
     """
     admission = admit(command.credentials, partial(_plan, command.asked))
     with rate_fields_on_problems(admission):
-        if command.idempotency_key is None:
-            body = _issue(command, admission.known, admission.plan)
-            return Answer(body, admission.fields, status=201)
-        produced: list[TokenAnswer] = []
-
-        def produce() -> idempotency.Answer:
-            produced.append(_issue(command, admission.known, admission.plan))
-            return idempotency.Answer(201, {}, msgspec.json.encode(produced[-1]))
-
-        access = admission.known.access
-        outcome = idempotency.run_once(
-            tenant_id=access.tenant_id,
-            caller="" if access.agent_id is None else encode_id(Prefix.AGENT, access.agent_id),
+        return answer_once(
+            admission.known,
             key=command.idempotency_key,
-            fingerprint=idempotency.fingerprint(method="POST", path="/agent/v1/tokens", body=command.raw),
-            produce=produce,
+            path="/agent/v1/tokens",
+            raw=command.raw,
+            fields=admission.fields,
+            answer=TokenAnswer,
+            work=lambda: (201, _issue(command, admission.known, admission.plan)),
         )
-        if not outcome.replayed:
-            return Answer(produced[-1], admission.fields, status=201)
-        replay = msgspec.json.decode(outcome.answer.body, type=TokenAnswer)
-        return Answer(replay, {**admission.fields, "Idempotency-Replayed": "true"}, status=201)
 
 
 def _plan(asked: TokenRequest, known: KnownCaller) -> _Plan | Problem:

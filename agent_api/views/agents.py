@@ -7,7 +7,15 @@ from agent_api.use_cases.answering import Answer
 from agent_api.use_cases.spawning import RevokeCommand, SpawnCommand
 from agent_api.views.base import AgentView, body_of, credentials_of, idempotency_key_of, parameters_of, read
 from agent_api.views.documented_agents import LIST_AGENTS, REVOKE_AGENT, SPAWN_AGENT
-from agent_api.wire.spawning import SpawnAnswer, SpawnRequest, SubAgentBody, SubAgentList, read_revoke, read_spawn
+from agent_api.wire.spawning import (
+    RevokeAgentRequest,
+    SpawnAnswer,
+    SpawnRequest,
+    SubAgentBody,
+    SubAgentList,
+    read_revoke,
+    read_spawn,
+)
 from common.pagination import parse_limit
 
 
@@ -44,6 +52,11 @@ class RevokeSubAgentView(AgentView):
 
     def post(self, request: HttpRequest, agent: str) -> Answer[SubAgentBody]:
         credentials = credentials_of(request)
-        asked = read(credentials, lambda: read_revoke(body_of(request)))
+
+        def decode() -> tuple[RevokeAgentRequest, bytes, str | None]:
+            raw = body_of(request)
+            return read_revoke(raw), raw, idempotency_key_of(request)
+
+        asked, raw, key = read(credentials, decode)
         request_id = getattr(request, "request_id", "")
-        return spawning.revoke(RevokeCommand(credentials, agent, asked.reason or "", request_id))
+        return spawning.revoke(RevokeCommand(credentials, agent, asked.reason or "", raw, key, request_id))

@@ -72,6 +72,12 @@ _RUNNING: Final = _problem(
     409, "Conflict", "idempotency_in_progress", "The first call with this Idempotency-Key is still running."
 )
 _UNKNOWN: Final = _problem(404, "Not Found", "not_found", "There is no such agent below this one.")
+_IDEMPOTENCY_KEY: Final = Parameter(
+    "Idempotency-Key",
+    "The same key and body is answered the same for 24 hours, a new agent's key included.",
+    schema={"type": "string", "maxLength": 255},
+    place="header",
+)
 
 SPAWN_AGENT: Final = Operation(
     name="spawn_agent",
@@ -86,14 +92,7 @@ SPAWN_AGENT: Final = Operation(
     bodies={JSON: SpawnRequest},
     answer=SpawnAnswer,
     statuses=(201,),
-    parameters=(
-        Parameter(
-            "Idempotency-Key",
-            "The same key and body is answered the same for 24 hours, the new agent's key included.",
-            schema={"type": "string", "maxLength": 255},
-            place="header",
-        ),
-    ),
+    parameters=(_IDEMPOTENCY_KEY,),
     requests=(Example("for ten minutes", _SPAWN), Example("as its parent", {"name": "worker-2"})),
     answers=(
         Example("made", {"agent": _SUB_AGENT, "key": "pm_ak_3fLkq8Zr1TyB_9c2VxW7mN4pQ6sR8tU0vY2zA4bC6dE8g1hJ2kL3"}),
@@ -141,8 +140,13 @@ REVOKE_AGENT: Final = Operation(
     bodies={JSON: RevokeAgentRequest},
     body_required=False,
     answer=SubAgentBody,
+    parameters=(_IDEMPOTENCY_KEY,),
     requests=(Example("with a reason", {"reason": "done"}), Example("without", {})),
     answers=(Example("revoked", {**_SUB_AGENT, "status": "revoked"}),),
-    refusals=frozenset({400, 404, 413, 415, 422}),
-    problems={**examples.BODY_PROBLEMS, 404: (Example("not below the caller", _UNKNOWN),)},
+    refusals=frozenset({400, 404, 409, 413, 415, 422}),
+    problems={
+        **examples.BODY_PROBLEMS,
+        404: (Example("not below the caller", _UNKNOWN),),
+        409: (Example("still running", _RUNNING),),
+    },
 )

@@ -45,6 +45,8 @@ class TokenAnswer(Struct):
 def read_tokens(raw: bytes) -> TokenRequest:
     """Decode a body of `tokens`; an empty one takes what the plan gives. Raises BadRequest, Invalid."""
     asked = decode_json(raw, type=TokenRequest, empty_as_object=True)
+    if asked.fingerprint is not None and not asked.fingerprint.strip():
+        raise Invalid.field("fingerprint", "blank", "It cannot be empty.")
     for field, text in (("audience", asked.audience), ("fingerprint", asked.fingerprint)):
         if text is not None:
             try:

@@ -39,7 +39,8 @@ def access_of(user: User, slug: str) -> Access:
 
 def tenant_by_slug(slug: str) -> Tenant:
     """The workspace of this slug, for public pages. Raises NotFound."""
-    tenant = Tenant.objects.filter(slug=slug).first()
+    # NUL and its like name nothing, and the database would not even look.
+    tenant = Tenant.objects.filter(slug=slug).first() if slug.isprintable() else None
     if tenant is None:
         raise NotFound("There is no such workspace.")
     return tenant

@@ -208,6 +208,38 @@ def test_spawn__same_idempotency_key__the_same_agent_and_key_again() -> None:
     assert Agent.objects.count() == 2
 
 
+def test_spawn__same_idempotency_key_after_a_refusal__is_refused_again_and_nothing_made() -> None:
+    vendor = Vendor()
+    license = vendor.license(agent_limit=2)
+    door, header = AgentDoor(vendor.agent(license).key_text), {"Idempotency-Key": "spawn-1"}
+    other = vendor.agent(license).agent
+
+    refused = door.post("/agents", {"name": "worker"}, headers=header)
+    revoke_agent(tenant=vendor.tenant, agent_id=other.id, actor=ACTOR)
+    again = door.post("/agents", {"name": "worker"}, headers=header)
+
+    assert (refused.status, refused["code"]) == (403, "agent_limit_reached")
+    assert [again[name] for name in ("status", "code", "limit", "current")] == [403, "agent_limit_reached", 2, 2]
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert Agent.objects.count() == 2
+
+
+def test_revoke__same_idempotency_key__replayed__other_body_refused_and_nothing_done() -> None:
+    vendor = Vendor()
+    door = AgentDoor(vendor.agent(vendor.license()).key_text)
+    header = {"Idempotency-Key": "end-1"}
+    first, second = (door.post("/agents", {"name": name})["agent"]["id"] for name in ("a", "b"))
+
+    answers = [door.post(f"/agents/{first}/revoke", {"reason": "done"}, headers=header) for _ in range(2)]
+    other = door.post(f"/agents/{second}/revoke", {"reason": "done"}, headers=header)
+
+    assert [each.status for each in answers] == [200, 200]
+    assert answers[0].json == answers[1].json
+    assert answers[1].headers["Idempotency-Replayed"] == "true"
+    assert (other.status, other["code"]) == (422, "idempotency_key_reused")
+    assert Agent.objects.get(name="b").status == "active"
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [

@@ -319,6 +319,24 @@ def test_tokens__same_idempotency_key__is_the_same_token_and_lease() -> None:
     assert door.get("/quotas")["data"][0]["held"] == "400"
 
 
+def test_tokens__same_idempotency_key_after_a_refusal__is_refused_again_though_there_is_room() -> None:
+    vendor = Vendor()
+    door = vendor.door({"limit": "100"})
+    big, key = {"lease": [{"meter": "tokens", "quantity": "90"}]}, {"Idempotency-Key": "k-1"}
+    hold = door.post("/tokens", big)["hold_id"]
+
+    refused = door.post("/tokens", big, headers=key)
+    door.post(f"/holds/{hold}/release")
+    again = door.post("/tokens", big, headers=key)
+
+    assert (refused.status, refused["code"]) == (403, "quota_exceeded")
+    assert (again.status, again["code"], again["remaining"]) == (403, "quota_exceeded", "10")
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert "Idempotency-Replayed" not in refused.headers
+    assert door.get("/quotas")["data"][0]["held"] == "0"
+    assert door.post("/tokens", big).status == 201
+
+
 # --- what anybody may read --------------------------------------------------------------------------------------------
 
 
@@ -326,7 +344,8 @@ def test_public__unknown_workspace_or_list__is_404() -> None:
     vendor = Vendor()
     vendor.door().post("/tokens")
     root = f"/t/{vendor.tenant.slug}"
-    paths = ["/t/nobody/.well-known/jwks.json", "/t/nobody/status-lists/1"]
+    paths = ["/t/nobody/.well-known/jwks.json", "/t/nobody/status-lists/1", "/t/%00/status-lists/1"]
+    paths += [f"/t/{vendor.tenant.slug}%00/.well-known/jwks.json"]
     paths += [f"{root}/status-lists/{number}" for number in ("0", "2", "-1", "1.0", "one", "٣", "9" * 30)]
 
     answers = [Client().get(path) for path in paths]
