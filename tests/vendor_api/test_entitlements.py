@@ -197,3 +197,9 @@ def test_grants__that_do_not_fit__are_422_naming_them(shop: Shop) -> None:
         assert (answer.status, set(answer.fields.values())) == (422, {"not_found"})
         assert "'gold'" in answer["detail"]
     assert features_of(shop) == {"models": ["small", "large"], "web_search": True, "max_tools": 20}
+
+
+def test_entitlements__bad_query_of_an_unknown_license__the_query_is_refused_first(door: Door) -> None:
+    path = "/licenses/lic_01h455vb4pex5vsknk084sn02q/entitlements"
+    assert door.get(path).status == 404
+    assert door.get(path, colour="red").status == 422

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from common.clock import real_clock
 from common.ids import Prefix
 from licenses.domain.enums import AgentKind, AgentStatus, DisplayedAgentStatus, KeyStatus
+from licenses.services.agent_keys import MAX_OVERLAP
 from licenses.services.instances import count_active
 from vendor_api.serializers.base import Beside, Body, Shape
 from vendor_api.serializers.common import (
@@ -21,8 +22,6 @@ from vendor_api.serializers.common import (
     networks_field,
 )
 from vendor_api.serializers.fields import ChoiceField, IdField, ReferenceField, TextField, TimeField, WholeNumberField
-
-LONGEST_OVERLAP = 366 * 24 * 3600
 
 
 class AgentBody(Body):
@@ -122,7 +121,7 @@ class CreatedAgentShape(Shape):
 class AgentKeyBody(Body):
     """A further key. `overlap` ends all earlier keys after so many seconds; without it they stay."""
 
-    overlap = WholeNumberField(required=False, allow_null=True, max_value=LONGEST_OVERLAP)
+    overlap = WholeNumberField(required=False, allow_null=True, max_value=MAX_OVERLAP)
     expires_at = TimeField(required=False, allow_null=True)
     networks = networks_field()
 

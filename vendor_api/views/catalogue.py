@@ -168,7 +168,7 @@ class PlanView(EditView, PlanRoute):
         return self.show_plan(get_plan(self.tenant, id))
 
     def patch(self, id: str) -> HttpResponse:
-        plan, asked = get_plan(self.tenant, id), self.edit_query()
+        asked, plan = self.edit_query(), get_plan(self.tenant, id)
         if asked.value("dry_run"):
             preview = preview_plan(**self.who(), plan_id=plan.id, **asked.page(), **self.body)
             return self.show(preview, PreviewShape)

@@ -40,9 +40,9 @@ class LicenseEntitlementsView(VendorView):
     }
 
     def get(self, id: str) -> HttpResponse:
-        license = get_license(self.tenant, id)
         asked = EntitlementQuery(self.query, at=self.now())
         asked.check()
+        license = get_license(self.tenant, id)
         return self.show({"data": entitlements_of_license(license, agent_id=asked.value("agent"), at=self.now())})
 
 

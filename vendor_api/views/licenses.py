@@ -109,7 +109,7 @@ class LicenseView(EditView, LicenseRoute):
         return self.show_license(get_license(self.tenant, id))
 
     def patch(self, id: str) -> HttpResponse:
-        license, asked = get_license(self.tenant, id), self.edit_query()
+        asked, license = self.edit_query(), get_license(self.tenant, id)
         if asked.value("dry_run"):
             return self.show(preview_license(**self.who(), license_id=license.id, **self.body), PreviewShape)
         return self.show_license(
