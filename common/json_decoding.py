@@ -7,8 +7,9 @@ with a path and a stable code each: `unknown_field`, `required`, `wrong_type`, `
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final, NoReturn, TypeVar, cast
 
 import msgspec
@@ -55,8 +56,11 @@ def decode_json(
         raise _malformed() from None
 
 
-def parse_strictly(raw: bytes) -> Any:
-    """The body as plain Python values, refused as `decode_json` refuses it. Its numbers are not exact."""
+def parse_strictly(raw: bytes, *, apart: str | None = None) -> Any:
+    """The body as plain Python values, refused as `decode_json` refuses it. Its numbers are not exact.
+
+    What stands in the list called `apart` may hold broken text: its entries are `check_text_of` one by one.
+    """
     try:
         text = raw.decode("utf-8")
         tree = _PARSER.decode(text)
@@ -67,9 +71,14 @@ def parse_strictly(raw: bytes) -> Any:
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deeper_than(tree, MAX_DEPTH):
         raise BadRequest("malformed_json", f"The body is nested more than {MAX_DEPTH} levels deep.")
     # A NUL can be written in an escape only, and so can half a character: without escapes there is nothing to look for.
-    if b"\\u" in raw and (errors := [_broken_text(path) for path in _broken_strings(tree)][:MAX_ERRORS]):
-        raise Invalid(errors[0]["detail"], errors=errors)
+    if b"\\u" in raw:
+        _refuse_broken(path for path in _broken_strings(tree) if apart is None or not _is_within(path, apart))
     return tree
+
+
+def check_text_of(tree: Any) -> None:
+    """Raise Invalid where a text holds what no text can."""
+    _refuse_broken(_broken_strings(tree))
 
 
 def parse_leniently(raw: bytes) -> Any:
@@ -173,6 +182,15 @@ def _broken_strings(tree: Any) -> Iterator[Path]:
                 yield path
             else:
                 waiting.extend(((*path, name), child) for name, child in value.items())
+
+
+def _is_within(path: Path, name: str) -> bool:
+    return len(path) > 1 and path[0] == name and isinstance(path[1], int)
+
+
+def _refuse_broken(paths: Iterable[Path]) -> None:
+    if errors := [_broken_text(path) for path in islice(paths, MAX_ERRORS)]:
+        raise Invalid(errors[0]["detail"], errors=errors)
 
 
 def _broken_text(path: Path) -> FieldError:

@@ -15,9 +15,10 @@ from common.json_decoding import parse_strictly
 from vendor_api.serializers.base import Body
 
 
-def read_object(request: HttpRequest, body: type[Body]) -> dict[str, Any]:
+def read_object(request: HttpRequest, body: type[Body], *, apart: str | None = None) -> dict[str, Any]:
     """The JSON object that was sent; an empty body is `{}` where `body` asks for nothing.
 
+    Entries of the list called `apart` are looked at by whoever reads them.
     Raises PayloadTooLarge, UnsupportedMediaType, BadRequest and Invalid.
     """
     raw = read_body(request)
@@ -26,7 +27,7 @@ def read_object(request: HttpRequest, body: type[Body]) -> dict[str, Any]:
         if _demands_something(body):
             raise BadRequest("malformed_json", "The body is empty.")
         return {}
-    if not isinstance(parse_strictly(raw), dict):
+    if not isinstance(parse_strictly(raw, apart=apart), dict):
         raise Invalid.field("", "wrong_type", "Expected an object.")
     # A second pass, since the strict one reads fractions as floats: `0.1` must stay a tenth.
     sent: dict[str, Any] = json.loads(raw, parse_float=Decimal)

@@ -177,6 +177,20 @@ def test_agents__another_workspaces_license__not_found(shop: Shop) -> None:
     assert _results(answer) == [(422, "invalid"), (201, None)]
 
 
+def test_items__text_that_no_text_can_be__is_that_item_s_fault_alone(shop: Shop) -> None:
+    path, good = "/licenses", {"customer": "acme", "plan": "pro"}
+    items = [good, {**good, "metadata": {"a": "\x00"}}, {**good, "plan": "\ud800"}, {**good, "\x00": 1}, "\x00", good]
+
+    answer = shop.door.post(path, {"items": items}, Idempotency_Key="odd-1")
+
+    assert _results(answer) == [(201, None), *[(422, "invalid")] * 4, (201, None)]
+    faults = [[error["field"] for error in each["errors"]] for each in answer["data"][1:5]]
+    assert faults == [["metadata.a"], ["plan"], [""], [""]]
+    assert shop.door.post(path, {"items": items}, Idempotency_Key="odd-1").json == answer.json
+    for body in ({"items": [good], "\x00": 1}, {"items": "\x00"}, {"items": {"a": "\x00"}}):
+        assert shop.door.post(path, body).status == 422
+
+
 def test_keys__several__each_its_own(shop: Shop) -> None:
     path = f"/agents/{shop.agent['id']}/keys"
     items = [{}, {"expires_at": "2020-01-01T00:00:00Z"}, {"overlap": 0}]

@@ -10,6 +10,7 @@ import msgspec
 from django.http import HttpRequest, HttpResponse
 
 from common.errors import FieldError, Invalid, NotFound, Problem
+from common.json_decoding import check_text_of
 from common.problems import exception_to_problem, problem_body
 from vendor_api.reading import checked, read_object
 from vendor_api.serializers.base import Body, show_all
@@ -29,7 +30,7 @@ class BulkView(VendorView):
 
     def read(self, request: HttpRequest, body: type[Body], /) -> Callable[[], Any]:
         """As of one thing; items are checked one by one, and what is wrong with one is its own."""
-        sent = read_object(request, body)
+        sent = read_object(request, body, apart=None if self.operation.bulk is None else "items")
         if self.operation.bulk is None or "items" not in sent:
             return lambda: checked(body, sent, changes=self.operation.changes)
         return lambda: _read_items(body, sent)
@@ -75,6 +76,7 @@ def _read_items(body: type[Body], sent: dict[str, Any]) -> Items:
 
 def _read_item(body: type[Body], item: Any) -> dict[str, Any] | Problem:
     try:
+        check_text_of(item)
         return checked(body, item, changes=False)
     except Exception as exc:
         problem = exception_to_problem(exc)
