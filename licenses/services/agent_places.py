@@ -11,7 +11,7 @@ from common.errors import Forbidden
 from licenses.domain.enums import AgentStatus
 from licenses.models import Agent, License, LicensePlan
 from licenses.selectors.licenses import carried_plans
-from tenants.models import Tenant
+from tenants.models import Tenant, TenantQuerySet
 
 
 def lock_licenses(tenant: Tenant, license_ids: Collection[UUID]) -> dict[UUID, License]:
@@ -37,26 +37,41 @@ class Places:
         self._limits = {each.id: limit for each in licenses if (limit := carried_plans(each).agent_limit) is not None}
         self._living: dict[UUID, int] | None = None
 
-    def take(self, license: License) -> None:
-        """One more agent under this licence. Raises Forbidden `agent_limit_reached` with `limit` and `current`."""
+    def take(self, license: License, places: int = 1) -> None:
+        """One more agent under this licence, or several.
+
+        Raises Forbidden `agent_limit_reached` with `limit` and `current`.
+        """
         limit = self._limits.get(license.id)
         if limit is None:
             return
         if self._living is None:
             self._living = self._count(list(self._limits))
         current = self._living.get(license.id, 0)
-        if current >= limit:
+        if current + places > limit:
             detail = f"The license's plan allows {limit} agents, and {current} live. Revoke one, or change the plan."
             raise Forbidden("agent_limit_reached", detail, extra={"limit": limit, "current": current})
-        self._living[license.id] = current + 1
+        self._living[license.id] = current + places
+
+    def take_again(self, agent: Agent) -> None:
+        """For an agent that lives again, with all below it that ended because it did. Raises as `take` does."""
+        if agent.license_id not in self._limits:
+            return
+        below = self._lives([agent.license_id], again=agent.id).filter(path__contains=[agent.id]).exclude(pk=agent.id)
+        self.take(agent.license, 1 + below.count())
 
     def _count(self, license_ids: Sequence[UUID]) -> dict[UUID, int]:
+        living = self._lives(license_ids)
+        return dict(living.order_by().values_list("license_id").annotate(Count("id")))
+
+    def _lives(self, license_ids: Sequence[UUID], *, again: UUID | None = None) -> TenantQuerySet[Agent]:
+        """Who takes a place; as if the agent `again` had not ended."""
         agents = Agent.objects.for_tenant(self._tenant).filter(license_id__in=license_ids, archived_at__isnull=True)
         agents = agents.exclude(status=AgentStatus.REVOKED)
         ended = agents.filter(expires_at__lte=self._now, children__isnull=False).values_list("id", flat=True)
-        above = list(ended.distinct())
+        above = [id for id in ended.distinct() if id != again]
         living = agents.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=self._now))
         if above:
             # With a parent those below it end, however long their own lives are.
             living = living.exclude(path__overlap=above)
-        return dict(living.order_by().values_list("license_id").annotate(Count("id")))
+        return living

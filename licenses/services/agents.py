@@ -107,8 +107,9 @@ def update_agent(
 ) -> Agent:
     """Change what is given; licence and parent may be sent again but never change (Invalid `immutable`).
 
-    An expired agent whose expiry is put off lives again, and must fit into the plan's number. A child is given no more
-    than its parent has; what a parent loses its children lose with it, though nothing of theirs is written.
+    An expired agent whose expiry is put off lives again with those below it, and they must fit into the plan's number.
+    A child is given no more than its parent has; what a parent loses its children lose with it, though nothing of
+    theirs is written.
     Raises NotFound, Invalid, Forbidden `agent_limit_reached` or `exceeds_parent`, Conflict `agent_revoked` or
     `agent_archived`, RevocationPending.
     """
@@ -148,7 +149,7 @@ def update_agent(
         counted_before = takes_place(agent, now)
         changes = apply_changes(agent, wanted)
         if takes_place(agent, now) and not counted_before:
-            Places(tenant, [holder], now).take(holder)
+            Places(tenant, [holder], now).take_again(agent)
         if changes:
             agent.save(update_fields=[*changes, "updated_at"])
             record_audit(tenant_id=tenant.id, actor=actor, action="agent.updated", target=agent, changes=changes)

@@ -187,6 +187,21 @@ def test_agent_limit__expired_agent_is_put_off__must_fit():
     assert update_agent(**names_of(shop, expired), expires_at=None).expires_at is None
 
 
+def test_agent_limit__expired_parent_is_put_off__its_children_come_back_and_must_fit_too():
+    shop = make_shop(plan={"agent_limit": 4})
+    now = real_clock().now()
+    parent = make_agent(shop.license).agent
+    for ends in (None, now + timedelta(days=1)):
+        make_agent(shop.license, parent_id=parent, expires_at=ends)
+    update_agent(**names_of(shop, parent), expires_at=now - timedelta(days=1))
+    newcomer = make_agent(shop.license).agent
+    with pytest.raises(Forbidden) as refused:
+        update_agent(**names_of(shop, parent), expires_at=None)
+    assert (refused.value.code, refused.value.extra) == ("agent_limit_reached", {"limit": 4, "current": 2})
+    revoke_agent(**names_of(shop, newcomer))
+    assert update_agent(**names_of(shop, parent), expires_at=None).expires_at is None
+
+
 @pytest.mark.django_db(transaction=True)
 def test_agent_limit__twenty_at_once__never_one_too_many():
     shop = make_shop(plan={"agent_limit": 6})
