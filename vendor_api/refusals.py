@@ -41,7 +41,6 @@ OF_STATE: Final[Mapping[str, Problem]] = {
     problem.code: problem
     for problem in (
         Conflict("agent_archived", "The agent's life is over and it was put away; it does not change any more."),
-        Forbidden("agent_depth_reached", "At most 8 agents stand below one another.", extra={"limit": 8}),
         Forbidden(
             "agent_limit_reached",
             "The license's plan allows 50 agents, and 50 live. Revoke one, or change the plan.",
@@ -88,14 +87,14 @@ OF_STATE: Final[Mapping[str, Problem]] = {
 #: Which of them each operation meets.
 MET_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "create_agent": (
-        *("agent_limit_reached", "exceeds_parent", "agent_depth_reached"),
+        *("agent_limit_reached", "exceeds_parent"),
         *("license_revoked", "agent_revoked", "agent_archived"),
     ),
     "update_agent": ("agent_limit_reached", "exceeds_parent", "agent_revoked", "agent_archived"),
     "suspend_agent": ("agent_revoked", "agent_archived"),
     "resume_agent": ("agent_revoked", "agent_archived"),
     "throttle_agent": ("agent_revoked", "agent_archived"),
-    "create_agent_key": ("agent_revoked",),
+    "create_agent_key": ("agent_revoked", "agent_archived"),
     "update_agent_key": ("key_revoked",),
     "create_api_key": ("scope_exceeds_own",),
     "update_api_key": ("scope_exceeds_own", "key_revoked"),

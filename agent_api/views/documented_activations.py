@@ -33,22 +33,9 @@ _ANSWER: Final[dict[str, Any]] = {
 }
 
 
-def _refused(status: int, title: str, code: str, detail: str, **more: Any) -> dict[str, Any]:
-    return {
-        "type": "about:blank",
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "request_id": "0c7f3b9e6a1d4c58",
-        "errors": [],
-        **more,
-    }
-
-
 _FULL: Final = Example(
     "no place left",
-    _refused(
+    examples.problem(
         403,
         "Forbidden",
         "activation_limit_reached",
@@ -57,14 +44,14 @@ _FULL: Final = Example(
         current=3,
     ),
 )
-_UNKNOWN: Final = Example("unknown", _refused(404, "Not Found", "not_found", "There is no such activation."))
+_UNKNOWN: Final = Example("unknown", examples.problem(404, "Not Found", "not_found", "There is no such activation."))
 _RELEASED: Final = Example(
     "released before",
-    _refused(409, "Conflict", "activation_released", "The activation was released. Activate again."),
+    examples.problem(409, "Conflict", "activation_released", "The activation was released. Activate again."),
 )
 _RUNNING: Final = Example(
     "the first call is still running",
-    _refused(
+    examples.problem(
         409,
         "Conflict",
         "idempotency_in_progress",

@@ -33,20 +33,7 @@ _SPAWN: Final[dict[str, Any]] = {
 }
 
 
-def _problem(status: int, title: str, code: str, detail: str, **more: Any) -> dict[str, Any]:
-    return {
-        "type": "about:blank",
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "request_id": "0c7f3b9e6a1d4c58",
-        "errors": [],
-        **more,
-    }
-
-
-_EXCEEDS: Final = _problem(
+_EXCEEDS: Final = examples.problem(
     403,
     "Forbidden",
     "exceeds_parent",
@@ -59,7 +46,7 @@ _EXCEEDS: Final = _problem(
         }
     ],
 )
-_FULL: Final = _problem(
+_FULL: Final = examples.problem(
     403,
     "Forbidden",
     "agent_limit_reached",
@@ -67,11 +54,13 @@ _FULL: Final = _problem(
     limit=50,
     current=50,
 )
-_DEEP: Final = _problem(403, "Forbidden", "agent_depth_reached", "At most 8 agents stand below one another.", limit=8)
-_RUNNING: Final = _problem(
+_DEEP: Final = examples.problem(
+    403, "Forbidden", "agent_depth_reached", "At most 8 agents stand below one another.", limit=8
+)
+_RUNNING: Final = examples.problem(
     409, "Conflict", "idempotency_in_progress", "The first call with this Idempotency-Key is still running."
 )
-_UNKNOWN: Final = _problem(404, "Not Found", "not_found", "There is no such agent below this one.")
+_UNKNOWN: Final = examples.problem(404, "Not Found", "not_found", "There is no such agent below this one.")
 _IDEMPOTENCY_KEY: Final = Parameter(
     "Idempotency-Key",
     "The same key and body is answered the same for 24 hours, a new agent's key included.",

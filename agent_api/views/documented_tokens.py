@@ -21,20 +21,7 @@ _TOKEN_ANSWER: Final[dict[str, Any]] = {
 }
 
 
-def _refused(status: int, title: str, code: str, detail: str, **more: Any) -> dict[str, Any]:
-    return {
-        "type": "about:blank",
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "request_id": "0c7f3b9e6a1d4c58",
-        "errors": [],
-        **more,
-    }
-
-
-_NO_ROOM: Final = _refused(
+_NO_ROOM: Final = examples.problem(
     403,
     "Forbidden",
     "quota_exceeded",
@@ -44,13 +31,13 @@ _NO_ROOM: Final = _refused(
     remaining="100",
     asked="20000",
 )
-_NOT_SIGNED: Final = _refused(
+_NOT_SIGNED: Final = examples.problem(
     403,
     "Forbidden",
     "license_not_signed",
     "The license is carried as a key only. Ask the vendor for one of kind signed or both.",
 )
-_PRIVATE: Final = _refused(
+_PRIVATE: Final = examples.problem(
     422,
     "Unprocessable Content",
     "invalid",
@@ -101,7 +88,7 @@ ISSUE_TOKEN: Final = Operation(
         409: (
             Example(
                 "still running",
-                _refused(
+                examples.problem(
                     409,
                     "Conflict",
                     "idempotency_in_progress",

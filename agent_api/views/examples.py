@@ -53,7 +53,8 @@ def _reason(code: str, message: str, **more: Any) -> dict[str, Any]:
     return {"code": code, "message": message, "blocks": True, "retryable": False, "until": None, **more}
 
 
-def _problem(status: int, title: str, code: str, detail: str, **more: Any) -> dict[str, Any]:
+def problem(status: int, title: str, code: str, detail: str, **more: Any) -> dict[str, Any]:
+    """A refusal as it is answered."""
     return {
         "type": "about:blank",
         "title": title,
@@ -68,7 +69,7 @@ def _problem(status: int, title: str, code: str, detail: str, **more: Any) -> di
 
 def _field(field: str, code: str, detail: str) -> dict[str, Any]:
     errors = [{"field": field, "code": code, "detail": detail}]
-    return _problem(422, "Unprocessable Content", "invalid", detail, errors=errors)
+    return problem(422, "Unprocessable Content", "invalid", detail, errors=errors)
 
 
 VALIDATE_REQUEST: Final = {
@@ -218,16 +219,16 @@ USAGE_REPORT: Final = {
 }
 
 _MALFORMED = Example(
-    "malformed", _problem(400, "Bad Request", "malformed_json", "The body is not JSON: line 1, column 2.")
+    "malformed", problem(400, "Bad Request", "malformed_json", "The body is not JSON: line 1, column 2.")
 )
-_UNAUTHORIZED = Example("dead key", _problem(401, "Unauthorized", "unauthorized", "No valid key was given."))
+_UNAUTHORIZED = Example("dead key", problem(401, "Unauthorized", "unauthorized", "No valid key was given."))
 _WRONG_KIND = Example(
     "wrong kind of key",
-    _problem(403, "Forbidden", "wrong_key_kind", "This key is of another kind than this call takes."),
+    problem(403, "Forbidden", "wrong_key_kind", "This key is of another kind than this call takes."),
 )
 _WRONG_NETWORK = Example(
     "from another network",
-    _problem(
+    problem(
         403,
         "Forbidden",
         "network_not_allowed",
@@ -235,16 +236,16 @@ _WRONG_NETWORK = Example(
     ),
 )
 _TOO_LARGE = Example(
-    "too large", _problem(413, "Content Too Large", "body_too_large", "A body has at most 1048576 bytes.")
+    "too large", problem(413, "Content Too Large", "body_too_large", "A body has at most 1048576 bytes.")
 )
 _WRONG_TYPE = Example(
     "wrong media type",
-    _problem(415, "Unsupported Media Type", "unsupported_media_type", "The body must be application/json."),
+    problem(415, "Unsupported Media Type", "unsupported_media_type", "The body must be application/json."),
 )
 _UNKNOWN_FIELD = Example("unknown field", _field("colour", "unknown_field", "This field is not known here."))
 _LIMITED = Example(
     "rate limited",
-    _problem(
+    problem(
         429,
         "Request cannot be satisfied as assigned quota has been exceeded",
         "rate_limited",
@@ -256,7 +257,7 @@ _LIMITED = Example(
 )
 _AWAY = Example(
     "store away",
-    _problem(503, "Service Unavailable", "store_unreachable", "A store cannot be reached. Nothing was done."),
+    problem(503, "Service Unavailable", "store_unreachable", "A store cannot be reached. Nothing was done."),
 )
 UNKNOWN_METER: Final = Example("unknown meter", _field("usage.0.meter", "unknown_meter", "There is no such meter."))
 NEGATIVE: Final = Example(
@@ -269,25 +270,25 @@ LONE_REJECTED: Final = Example(
 )
 UNKNOWN_LICENSE_KEY: Final = Example(
     "unknown licence key",
-    _problem(404, "Not Found", "license_key_unknown", "There is no such license key here."),
+    problem(404, "Not Found", "license_key_unknown", "There is no such license key here."),
 )
-UNKNOWN_HOLD: Final = Example("unknown hold", _problem(404, "Not Found", "not_found", "There is no such hold."))
+UNKNOWN_HOLD: Final = Example("unknown hold", problem(404, "Not Found", "not_found", "There is no such hold."))
 ID_CONFLICT: Final = Example(
     "id used before",
-    _problem(409, "Conflict", "id_conflict", "This id was used for something else. Take a new id for a new step."),
+    problem(409, "Conflict", "id_conflict", "This id was used for something else. Take a new id for a new step."),
 )
 HOLD_SETTLED: Final = Example(
-    "settled before", _problem(409, "Conflict", "hold_settled", "The hold is settled.", hold=_HOLD)
+    "settled before", problem(409, "Conflict", "hold_settled", "The hold is settled.", hold=_HOLD)
 )
 HOLD_EXPIRED: Final = Example(
-    "expired before", _problem(409, "Conflict", "hold_expired", "The hold is expired.", hold=_HOLD)
+    "expired before", problem(409, "Conflict", "hold_expired", "The hold is expired.", hold=_HOLD)
 )
 HOLD_RELEASED: Final = Example(
-    "released before", _problem(409, "Conflict", "hold_released", "The hold is released.", hold=_HOLD)
+    "released before", problem(409, "Conflict", "hold_released", "The hold is released.", hold=_HOLD)
 )
 EXCEEDS_HOLD: Final = Example(
     "more than is held",
-    _problem(
+    problem(
         422,
         "Unprocessable Content",
         "exceeds_hold",
@@ -299,7 +300,7 @@ ID_MISMATCH: Final = Example(
 )
 KEY_REUSED: Final = Example(
     "the Idempotency-Key of another request",
-    _problem(
+    problem(
         422,
         "Unprocessable Content",
         "idempotency_key_reused",
@@ -308,7 +309,7 @@ KEY_REUSED: Final = Example(
 )
 GUESSED: Final = Example(
     "too many unknown licence keys",
-    _problem(
+    problem(
         429,
         "Request cannot be satisfied as assigned quota has been exceeded",
         "too_many_unknown_keys",
@@ -318,7 +319,7 @@ GUESSED: Final = Example(
 )
 OUTCOME_UNKNOWN: Final = Example(
     "connection lost in a commit",
-    _problem(
+    problem(
         503,
         "Service Unavailable",
         "outcome_unknown",
@@ -328,7 +329,7 @@ OUTCOME_UNKNOWN: Final = Example(
 )
 LICENSE_REFUSES: Final = Example(
     "licence suspended",
-    _problem(403, "Forbidden", "license_suspended", "The license is suspended. Ask the vendor to reinstate it."),
+    problem(403, "Forbidden", "license_suspended", "The license is suspended. Ask the vendor to reinstate it."),
 )
 UNKNOWN_PARAMETER: Final = Example(
     "unknown parameter", _field("colour", "unknown_field", "This parameter is not known here.")
