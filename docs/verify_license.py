@@ -68,14 +68,17 @@ def read_object(data, what):
 
 
 def read_keys(jwks):
-    """The Ed25519 keys of a key set, by `kid`."""
+    """The Ed25519 keys of a key set, by `kid`; what is no usable key is passed over."""
     found = {}
-    members = jwks.get("keys")
+    members = jwks.get("keys") if isinstance(jwks, dict) else None
     for jwk in members if isinstance(members, list) else []:
         if isinstance(jwk, dict) and (jwk.get("kty"), jwk.get("crv")) == ("OKP", "Ed25519"):
             kid, x = jwk.get("kid"), jwk.get("x")
             if isinstance(kid, str) and isinstance(x, str):
-                found[kid] = Ed25519PublicKey.from_public_bytes(decode(x))
+                try:
+                    found[kid] = Ed25519PublicKey.from_public_bytes(decode(x))
+                except (NotValid, ValueError):
+                    continue  # no usable key; the others may be
     if not found:
         raise NotValid("jwks_malformed", "The key set has no Ed25519 key.")
     return found
@@ -167,7 +170,7 @@ def verify(arguments):
     if arguments.jwks:
         keys = read_keys(read_object(Path(arguments.jwks).read_text(encoding="utf-8"), "key set"))
     else:
-        keys = read_keys(content.get("jwks") or {})
+        keys = read_keys(content.get("jwks"))
     at = datetime.now(timezone.utc) if arguments.at is None else arguments.at
     claims = read_signed(str(content.get("token")), keys, "license+jwt")
     # What the file says of itself is the word of whoever wrote it: the verifier's own word goes first.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,24 @@ def test_script__vendors_word__is_stated_on_every_page_that_runs_it() -> None:
             if "docs/verify_license.py " in line:
                 assert "--jwks keys.json" in line
                 assert "--issuer" in line
+
+
+@pytest.mark.parametrize("x", ["AAAA", "not base64url!", 5, None, ["AAAA"]])
+def test_script__key_set_with_a_broken_key__uses_the_others(x: object) -> None:
+    script = runpy.run_path(str(BASE_DIR / "docs/verify_license.py"))
+    good = {"kty": "OKP", "crv": "Ed25519", "kid": "good", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+
+    assert list(script["read_keys"]({"keys": [{**good, "kid": "broken", "x": x}, good]})) == ["good"]
+    with pytest.raises(script["NotValid"], match=r"^jwks_malformed: "):
+        script["read_keys"]({"keys": [{**good, "x": x}]})
+
+
+@pytest.mark.parametrize("jwks", [None, [], 5, {"keys": 5}, {"keys": [5]}])
+def test_script__no_key_set__says_so(jwks: object) -> None:
+    script = runpy.run_path(str(BASE_DIR / "docs/verify_license.py"))
+
+    with pytest.raises(script["NotValid"], match=r"^jwks_malformed: "):
+        script["read_keys"](jwks)
 
 
 def test_reference__claims__are_those_that_are_signed() -> None:
