@@ -22,7 +22,7 @@ from metering.domain.holds import SettledLine
 from metering.selectors.holds import holds_in_force
 from metering.selectors.quota_statuses import Asked, statuses_from, statuses_of
 from metering.services import holds
-from metering.services.leases import release_lease
+from metering.services.leases import end_settled_lease, release_lease
 from metering.services.ledger import StaleCallers
 from tenants.domain.actors import Actor
 from tenants.domain.enums import ActorKind
@@ -63,6 +63,7 @@ def settle(command: HoldCommand, asked: SettleRequest) -> Answer[HoldAnswer]:
             except StaleCallers:
                 known, lines = _renewed(command.credentials, known, asked)
             else:
+                end_settled_lease(hold=settled.hold, actor=agent_actor(known))
                 meters = _meters(known, settled.hold)
                 statuses = statuses_from(Asked(known.quotas, at, meters), settled.posted.balances)
                 body = HoldAnswer(

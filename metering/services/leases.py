@@ -21,7 +21,7 @@ from licenses.models import IssuedToken, SigningKey
 from licenses.selectors.access import load_agent, load_license
 from licenses.selectors.signing import tokens_of
 from licenses.services import signing_keys, tokens
-from metering.domain.enums import EventKind, OnExcess
+from metering.domain.enums import EventKind, HoldStatus, OnExcess
 from metering.domain.ledger import Line, Refusal, Request, Verdict
 from metering.domain.quota_keys import event_digest
 from metering.domain.terms import Caller, MeterTerms
@@ -36,6 +36,7 @@ from tenants.models import Tenant, TenantQuerySet
 from tenants.selectors.clocks import clock_of
 
 RELEASED: Final = "The lease that it carried was given back."
+SETTLED: Final = "The lease that it carried was settled."
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,18 @@ def release_lease(*, caller: Caller, hold_id: UUID, at: datetime, actor: Actor) 
             tenant_id=hold.tenant_id, license_id=hold.license_id, hold_id=hold.id, actor=actor, reason=RELEASED
         )
     return hold
+
+
+def end_settled_lease(*, hold: Hold, actor: Actor) -> None:
+    """Revoke the token of a lease that was settled for good: what it claims to carry was counted or given back.
+
+    Nothing for any other hold, and nothing when done again: a settlement that is repeated makes up for a process that
+    died in between. Raises RevocationPending.
+    """
+    if hold.lease and hold.status == HoldStatus.SETTLED:
+        tokens.revoke_lease_token(
+            tenant_id=hold.tenant_id, license_id=hold.license_id, hold_id=hold.id, actor=actor, reason=SETTLED
+        )
 
 
 def revoke_token(*, tenant: Tenant, token_id: UUID, actor: Actor, reason: str = "") -> IssuedToken:
@@ -167,6 +180,7 @@ def _give_back(tenant: Tenant, token: IssuedToken) -> None:
 __all__ = [
     "LeaseRefused",
     "LeasedLine",
+    "end_settled_lease",
     "give_back",
     "release_lease",
     "revoke_signing_key",

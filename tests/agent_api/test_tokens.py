@@ -22,6 +22,7 @@ from licenses.models import IssuedToken
 from licenses.services.issuing import update_license
 from licenses.services.license_states import suspend_license
 from licenses.services.tokens import revoke_token
+from tenants.models import AuditEntry
 from tests.agent_door import AgentDoor, Vendor
 from tests.factories import ACTOR
 
@@ -284,6 +285,26 @@ def test_tokens__lease__reserves_what_the_token_carries() -> None:
     [hold] = door.get("/holds")["data"]
     ends = datetime.fromisoformat(hold["expires_at"]) - datetime.fromisoformat(answer["expires_at"])
     assert (hold["id"], timedelta(0) <= ends < timedelta(seconds=2)) == (answer["hold_id"], True)
+
+
+def test_tokens__lease_settled_for_good__ends_the_token_a_part_does_not() -> None:
+    vendor = Vendor()
+    door = vendor.door({"limit": "1000"})
+    answer = door.post("/tokens", {"lease": [{"meter": "tokens", "quantity": "400"}]})
+    token = IssuedToken.objects.get()
+
+    part = {"usage": [{"meter": "tokens", "quantity": "100"}], "id": "part-1", "final": False}
+    assert door.post(f"/holds/{answer['hold_id']}/settle", part).status == 200
+    token.refresh_from_db()
+    assert token.revoked_at is None
+
+    rest = {"usage": [{"meter": "tokens", "quantity": "50"}]}
+    assert [door.post(f"/holds/{answer['hold_id']}/settle", rest).status for _ in range(2)] == [200, 200]
+    token.refresh_from_db()
+    assert token.revoked_at is not None
+    assert AuditEntry.objects.filter(action="token.revoked").count() == 1
+    [quota] = door.get("/quotas")["data"]
+    assert (quota["used"], quota["held"]) == ("150", "0")
 
 
 def test_tokens__lease_without_room__is_403_and_nothing_is_set_aside() -> None:
