@@ -35,7 +35,9 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(callers, "check_gate", lambda commands: check_gate(commands, now=clock.microseconds))
+    monkeypatch.setattr(
+        callers, "check_gate", lambda commands, **more: check_gate(commands, now=clock.microseconds, **more)
+    )
     return clock
 
 
