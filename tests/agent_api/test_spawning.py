@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from licenses.models import Agent, AgentKey
 from licenses.services.agent_states import revoke_agent, suspend_agent
@@ -357,3 +359,32 @@ def test_spawn__many_at_once__exactly_the_plans_number() -> None:
     assert sorted(answer.status for answer in answers) == [201] * 6 + [403] * 18  # type: ignore[union-attr]
     assert {answer["code"] for answer in answers if answer.status == 403} == {"agent_limit_reached"}  # type: ignore[index, union-attr]
     assert Agent.objects.count() == AgentKey.objects.count() == 9
+
+
+def _spawn_in_process(key: str, number: int, queue: Any) -> None:
+    connections.close_all()
+    door = AgentDoor(key)
+    queue.put([door.post("/agents", {"name": f"worker-{number}-{place}"}).status for place in range(6)])
+    connections.close_all()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_spawn__from_many_processes__exactly_the_plans_number_live() -> None:
+    vendor = Vendor()
+    parent = vendor.agent(vendor.license(agent_limit=10))
+    connections.close_all()
+    forked = multiprocessing.get_context("fork")
+    queue = forked.Queue()
+    processes = [
+        forked.Process(target=_spawn_in_process, args=(parent.key_text, number, queue), daemon=True)
+        for number in range(4)
+    ]
+    for process in processes:
+        process.start()
+    statuses = [status for _ in processes for status in queue.get(timeout=60)]
+    for process in processes:
+        process.join(60)
+
+    # The parent has a place itself.
+    assert sorted(statuses) == [201] * 9 + [403] * 15
+    assert Agent.objects.count() == 10
