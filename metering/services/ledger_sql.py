@@ -133,12 +133,12 @@ def open_batch(
         )
         while cursor.description is None:
             cursor.nextset()
-        epochs, balances, known = cursor.fetchone()
-    found = _decode_balances(balances or b"[]")
+        epochs, found, known = cursor.fetchone()
+    balances, detached = _balances(_decode_balances(found or b"[]"))
     return Opened(
         epochs={(kind, subject_id): version for kind, subject_id, version in _decode_epochs(epochs or b"[]")},
-        balances={each[0]: BalanceState(each[0], *each[1:4], each[5], each[6]) for each in found},
-        detached={each[0] for each in found if each[4]},
+        balances=balances,
+        detached=detached,
         known=_known_ids(_decode_ids(known or b"[]")),
     )
 
