@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 from common.clock import real_clock
 from common.crypto import KeyKind, mint_key
 from common.epochs import EpochKey
-from common.errors import Conflict, Invalid
+from common.errors import Conflict
 from licenses.domain.enums import AgentStatus
 from licenses.models import Agent, AgentKey
 from licenses.services.agent_states import refuse_if_archived
@@ -84,7 +84,7 @@ def draft_agent_key(
     tenant: Tenant, agent: Agent, *, expires_at: datetime | None = None, networks: Sequence[str] = ()
 ) -> CreatedAgentKey:
     """Make a key; the caller stores and audits it. Raises Invalid."""
-    end = _expiry(expires_at)
+    end = fields.key_expiry(expires_at)
     minted = mint_key(KeyKind.AGENT, test=tenant.mode == TenantMode.TEST)
     key = AgentKey(
         tenant=tenant,
@@ -154,7 +154,7 @@ def update_agent_key(
             raise Conflict("key_revoked", "The key is revoked for good. Make a new one.")
         wanted = {
             "networks": UNSET if networks is UNSET else fields.networks(networks),
-            "expires_at": UNSET if expires_at is UNSET else _expiry(expires_at),
+            "expires_at": UNSET if expires_at is UNSET else fields.key_expiry(expires_at),
         }
         if changes := apply_changes(key, wanted):
             key.save(update_fields=[*changes, "updated_at"])
@@ -163,13 +163,6 @@ def update_agent_key(
         else:
             republish(tenant.id, _epoch(key))
     return key
-
-
-def _expiry(value: datetime | None) -> datetime | None:
-    end = fields.optional_instant(value, "expires_at")
-    if end is not None and end <= real_clock().now():
-        raise Invalid.field("expires_at", "in_the_past", "A key expires in the future. Revoke it to end it now.")
-    return end
 
 
 def _end_living_keys(agent: Agent, end: datetime) -> list[AgentKey]:

@@ -58,7 +58,7 @@ def create_api_key(
         kind=key_kind,
         scopes=_scopes(scopes, key_kind),
         networks=fields.networks(networks),
-        expires_at=_expiry(expires_at),
+        expires_at=fields.key_expiry(expires_at),
         key_id=minted.key_id,
         digest=minted.digest,
         pepper_id=minted.pepper_id,
@@ -102,7 +102,7 @@ def update_api_key(
             "name": UNSET if name is UNSET else fields.text(name, "name"),
             "scopes": UNSET if scopes is UNSET else _scopes(scopes, ApiKeyKind(api_key.kind)),
             "networks": UNSET if networks is UNSET else fields.networks(networks),
-            "expires_at": UNSET if expires_at is UNSET else _expiry(expires_at),
+            "expires_at": UNSET if expires_at is UNSET else fields.key_expiry(expires_at),
         }
         if changes := apply_changes(api_key, wanted):
             api_key.save(update_fields=[*changes, "updated_at"])
@@ -154,13 +154,6 @@ def _scopes(value: Sequence[str], kind: ApiKeyKind) -> list[str]:
         detail = f"Unknown: {', '.join(unknown)}. Scopes are {', '.join(sorted(GRANTABLE))}."
         raise Invalid.field(f"scopes.{scopes.index(unknown[0])}", "unknown_scope", detail)
     return scopes
-
-
-def _expiry(value: datetime | None) -> datetime | None:
-    expires_at = fields.optional_instant(value, "expires_at")
-    if expires_at is not None and expires_at <= real_clock().now():
-        raise Invalid.field("expires_at", "in_the_past", "A key expires in the future. Revoke it to end it now.")
-    return expires_at
 
 
 def _epoch(api_key: ApiKey) -> EpochKey:

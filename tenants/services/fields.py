@@ -15,6 +15,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from common.canonical import canonical_json
+from common.clock import real_clock
 from common.currencies import CURRENCIES
 from common.errors import Invalid
 from common.ids import parse_any_id
@@ -130,6 +131,14 @@ def instant(value: Any, field: str) -> datetime:
 def optional_instant(value: Any, field: str) -> datetime | None:
     """An aware time in UTC, or None."""
     return None if value is None else instant(value, field)
+
+
+def key_expiry(value: Any, field: str = "expires_at") -> datetime | None:
+    """When a key ends, in real time; None is never."""
+    end = optional_instant(value, field)
+    if end is not None and end <= real_clock().now():
+        raise Invalid.field(field, "in_the_past", "A key expires in the future. Revoke it to end it now.")
+    return end
 
 
 def timezone(value: Any, field: str = "timezone") -> str:
