@@ -49,5 +49,15 @@ def render_page(
     return render(request, template, {**frame, **context}, status=status)
 
 
+def render_question(
+    request: HttpRequest, workspace: Workspace, name: str, context: dict[str, Any], *, back: str
+) -> HttpResponse:
+    """A question that is asked before something final: a dialog over the page where htmx asks, else a page."""
+    is_dialog = bool(request.headers.get("HX-Request"))
+    template = f"dashboard/fragments/{name}.html" if is_dialog else f"dashboard/{name}.html"
+    asked = {"next": request.GET.get("next", ""), "back": back, "is_dialog": is_dialog}
+    return render_page(request, workspace, template, {**context, **asked})
+
+
 def _path(route: str, tenant: Tenant) -> str:
     return reverse(f"dashboard:{route}", kwargs={"slug": tenant.slug})

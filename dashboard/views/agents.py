@@ -12,7 +12,7 @@ from dashboard import shown
 from dashboard.access import Right, Workspace, workspace_page
 from dashboard.acting import actor_of, back, perform
 from dashboard.filters import chips, choice_of, listing, text_of
-from dashboard.frame import render_page
+from dashboard.frame import render_page, render_question
 from dashboard.selectors.agents import STATES, agent_rows, agents_below, in_state, search_agents, shown_agents
 from dashboard.snippets import snippets
 from dashboard.views.finding import find
@@ -83,16 +83,8 @@ def revoke_agent(request: HttpRequest, workspace: Workspace, agent_id: str) -> H
             done=f"{agent.name} is revoked for good. Its keys are dead.",
         )
         return back(request, _list(workspace))
-    context = {
-        "at": "agents",
-        "agent": agent,
-        "below": agents_below(workspace, agent),
-        "next": request.GET.get("next", ""),
-        "back": _list(workspace),
-    }
-    is_dialog = bool(request.headers.get("HX-Request"))
-    template = "dashboard/fragments/revoke_agent.html" if is_dialog else "dashboard/revoke_agent.html"
-    return render_page(request, workspace, template, {**context, "is_dialog": is_dialog})
+    context = {"at": "agents", "agent": agent, "below": agents_below(workspace, agent)}
+    return render_question(request, workspace, "revoke_agent", context, back=_list(workspace))
 
 
 def _agent(workspace: Workspace, agent_id: str) -> Agent:

@@ -21,7 +21,7 @@ from dashboard.access import Right, Workspace, workspace_page
 from dashboard.acting import actor_of, back, perform
 from dashboard.filters import listing
 from dashboard.forms import ApiKeyForm
-from dashboard.frame import render_page
+from dashboard.frame import render_page, render_question
 from dashboard.views.finding import find
 from tenants.domain.enums import ApiKeyKind
 from tenants.models import ApiKey
@@ -76,16 +76,8 @@ def revoke_key(request: HttpRequest, workspace: Workspace, key_id: str) -> HttpR
             done=f"The key {api_key.name} is revoked for good.",
         )
         return back(request, _list(workspace))
-    is_dialog = bool(request.headers.get("HX-Request"))
-    template = "dashboard/fragments/revoke_key.html" if is_dialog else "dashboard/revoke_key.html"
-    context = {
-        "at": "keys",
-        "api_key": api_key,
-        "next": request.GET.get("next", ""),
-        "back": _list(workspace),
-        "is_dialog": is_dialog,
-    }
-    return render_page(request, workspace, template, context)
+    context = {"at": "keys", "api_key": api_key}
+    return render_question(request, workspace, "revoke_key", context, back=_list(workspace))
 
 
 def _take_created(request: HttpRequest, workspace: Workspace) -> CreatedApiKey | None:

@@ -12,7 +12,7 @@ from dashboard import shown
 from dashboard.access import Right, Workspace, workspace_page
 from dashboard.acting import actor_of, back, perform
 from dashboard.filters import chips, choice_of, listing, text_of
-from dashboard.frame import render_page
+from dashboard.frame import render_page, render_question
 from dashboard.selectors.licenses import (
     STATES,
     LicenseRow,
@@ -96,16 +96,8 @@ def revoke_license(request: HttpRequest, workspace: Workspace, license_id: str) 
             done=f"The licence of {row.license.customer} is revoked for good.",
         )
         return back(request, _list(workspace))
-    is_dialog = bool(request.headers.get("HX-Request"))
-    template = "dashboard/fragments/revoke_license.html" if is_dialog else "dashboard/revoke_license.html"
-    context = {
-        "at": "licenses",
-        "row": row,
-        "next": request.GET.get("next", ""),
-        "back": _list(workspace),
-        "is_dialog": is_dialog,
-    }
-    return render_page(request, workspace, template, context)
+    context = {"at": "licenses", "row": row}
+    return render_question(request, workspace, "revoke_license", context, back=_list(workspace))
 
 
 def _row(workspace: Workspace, license_id: str) -> LicenseRow:
