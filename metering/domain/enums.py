@@ -97,6 +97,13 @@ class OnExcess(StrEnum):
     REJECT = "reject"
 
 
+class TopUpOrigin(StrEnum):
+    """How a top-up came about."""
+
+    GIVEN = "given"
+    BOUGHT = "bought"
+
+
 class EventKind(StrEnum):
     """What brought an event id into the register."""
 

@@ -35,7 +35,11 @@ class Verdict(StrEnum):
 
 @dataclass(slots=True)
 class BalanceState:
-    """A balance under lock, as the batch leaves it. `closed` ones take no more events."""
+    """A balance under lock, as the batch leaves it. `closed` ones take no more events.
+
+    `extra` is what was carried over and what top-ups have covered before this batch: allowance beside the limit.
+    `burned` is what top-ups cover by this batch; `latest_at` when the event occurred whose value a latest meter has.
+    """
 
     id: UUID
     used: Decimal
@@ -43,6 +47,9 @@ class BalanceState:
     closed: bool
     fired: set[int]
     period_end: datetime | None = None
+    extra: Decimal = ZERO
+    burned: Decimal = ZERO
+    latest_at: datetime | None = None
     changed: bool = False
     quiet_below: Decimal = ZERO
     """No threshold is crossed while less than this is used."""
@@ -59,7 +66,10 @@ class Target:
 
 @dataclass(slots=True)
 class Line:
-    """One quantity of one meter. `quantity` is what counts: for a count meter 1."""
+    """One quantity of one meter. `quantity` is what counts: for a count meter 1.
+
+    `corrects` names the event that this one reverses, `derived_from` the one that its amount was computed from.
+    """
 
     meter: MeterTerms
     quantity: Decimal
@@ -67,6 +77,9 @@ class Line:
     occurred_at: datetime
     event_id: UUID
     targets: Sequence[Target] = ()
+    corrects: UUID | None = None
+    derived_from: UUID | None = None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

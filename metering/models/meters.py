@@ -55,3 +55,23 @@ class RateCardEntry(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.source} x {self.unit_price}"
+
+
+class DimensionValue(TenantOwned):
+    """A value that a dimension with a limited number of values has had; the first so many are kept, others are not."""
+
+    id_prefix = Prefix.METER
+
+    meter = models.ForeignKey(Meter, on_delete=models.CASCADE, related_name="dimension_values", db_index=False)
+    dimension = models.CharField(max_length=64)
+    value = models.CharField(max_length=200)
+
+    objects = TenantQuerySet["DimensionValue"].as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "meter", "dimension", "value"], name="dimension_value_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dimension}={self.value}"

@@ -9,9 +9,9 @@ from django.db.models import F, Q
 from common.ids import Prefix
 from common.quantities import QUANTITY_FIELD
 from licenses.models import Agent, License, Plan
-from metering.domain.enums import Anchor, HoldStatus, OnExcess, Period, QuotaMode, Scope
+from metering.domain.enums import Anchor, HoldStatus, OnExcess, Period, QuotaMode, Scope, TopUpOrigin
 from metering.models.meters import Meter
-from tenants.models import Customer, TenantOwned, TenantQuerySet, enum_choices
+from tenants.models import Customer, Tenant, TenantOwned, TenantQuerySet, enum_choices
 
 
 class Quota(TenantOwned):
@@ -113,6 +113,8 @@ class Balance(TenantOwned):
 
     The id is derived from (tenant, quota key, subject, period start), so that the ledger knows it without a
     read and locks in its order. `used` is the sum of the events counted here; `held` of the open hold lines.
+    `base` is the part of `used` whose events are not kept any more; `burned` is what top-ups have covered;
+    `latest_at` is when the event occurred whose value a latest meter has.
     A closed balance takes no more events; a detached one no longer had its quota in force since then.
     """
 
@@ -132,6 +134,11 @@ class Balance(TenantOwned):
     used = models.DecimalField(**QUANTITY_FIELD, default=0)
     held = models.DecimalField(**QUANTITY_FIELD, default=0)
     carried = models.DecimalField(**QUANTITY_FIELD, default=0, help_text="Left over from the period before.")
+    burned = models.DecimalField(**QUANTITY_FIELD, default=0, db_default=0, help_text="Covered by top-ups.")
+    base = models.DecimalField(
+        **QUANTITY_FIELD, default=0, db_default=0, help_text="Of events that are not kept any more."
+    )
+    latest_at = models.DateTimeField(null=True)
     thresholds_fired = ArrayField(models.PositiveSmallIntegerField(), default=list)
     closed_at = models.DateTimeField(null=True)
     detached_at = models.DateTimeField(null=True)
@@ -154,6 +161,22 @@ class Balance(TenantOwned):
         return f"{self.scope} {self.subject_id}: {self.used}"
 
 
+class BalanceValue(models.Model):
+    """A value that a unique meter's balance has seen, as a 16-byte digest, and how many live events carry it."""
+
+    id = models.UUIDField(primary_key=True, editable=False, help_text="Derived from balance and value.")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    balance = models.ForeignKey(Balance, on_delete=models.CASCADE, related_name="values")
+    events = models.BigIntegerField(default=1)
+
+    objects = TenantQuerySet["BalanceValue"].as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.events}"
+
+
 class TopUp(TenantOwned):
     """Extra allowance for one quota key and subject, from its start to its expiry, burnt down by priority."""
 
@@ -165,7 +188,9 @@ class TopUp(TenantOwned):
     subject_id = models.UUIDField()
     amount = models.DecimalField(**QUANTITY_FIELD)
     used = models.DecimalField(**QUANTITY_FIELD, default=0)
-    priority = models.IntegerField(default=0)
+    priority = models.IntegerField(default=0, help_text="The smaller number burns first.")
+    origin = models.CharField(max_length=8, choices=enum_choices(TopUpOrigin), default=TopUpOrigin.GIVEN)
+    reference = models.CharField(max_length=255, blank=True, help_text="The vendor's own, such as an order number.")
     starts_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True, blank=True)
     voided_at = models.DateTimeField(null=True, blank=True)

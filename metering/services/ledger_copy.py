@@ -19,7 +19,7 @@ from metering.services.array_literals import copy_text, uuids
 
 EVENT_COLUMNS = (
     "id, tenant_id, customer_id, license_id, agent_id, agent_path, meter_id, client_id,"
-    " quantity, dimensions, occurred_at, recorded_at, kind, hold_id"
+    " quantity, dimensions, occurred_at, recorded_at, kind, hold_id, corrects, derived_from, flags"
 )
 
 _COPY_EVENTS = f"COPY metering_usageevent ({EVENT_COLUMNS}) FROM STDIN"
@@ -30,6 +30,7 @@ COPY metering_eventid (digest, fingerprint, occurred_at, occurred_given, event_i
 
 _PORTION = 200
 _NULL = "\\N"
+_NO_PARTICULARS = f"{_NULL}\t{_NULL}\t{{}}"
 
 encode_json = msgspec.json.Encoder().encode
 
@@ -96,7 +97,7 @@ def _event_rows(requests: Sequence[Request]) -> Iterator[str]:
         tail_key = (request.at, request.kind, request.hold_id)
         tail = tails.get(tail_key)
         if tail is None:
-            tail = tails[tail_key] = f"{request.at.isoformat()}\t{request.kind}\t{_or_null(request.hold_id)}\n"
+            tail = tails[tail_key] = f"{request.at.isoformat()}\t{request.kind}\t{_or_null(request.hold_id)}"
         for line in eventful_lines(request):
             head_key = (id(request.caller), id(line.meter))
             head = heads.get(head_key)
@@ -108,8 +109,15 @@ def _event_rows(requests: Sequence[Request]) -> Iterator[str]:
                 dimensions[id(line.dimensions)] = shown
             yield (
                 f"{line.event_id.hex}\t{head}\t{client_id}\t{line.quantity}\t{shown}\t"
-                f"{line.occurred_at.isoformat()}\t{tail}"
+                f"{line.occurred_at.isoformat()}\t{tail}\t{_particulars(line)}\n"
             )
+
+
+def _particulars(line: Line) -> str:
+    """The last columns, which few events have."""
+    if line.corrects is None and line.derived_from is None and not line.flags:
+        return _NO_PARTICULARS
+    return f"{_or_null(line.corrects)}\t{_or_null(line.derived_from)}\t{{{','.join(line.flags)}}}"
 
 
 def _event_head(caller: Caller, meter: MeterTerms) -> str:

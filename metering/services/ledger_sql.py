@@ -18,7 +18,7 @@ from psycopg.pq import TransactionStatus
 from common.ids import new_id
 from metering.domain.digests import Digest
 from metering.domain.ledger import BalanceState, Decision, KnownId, Line, Request
-from metering.domain.numbers import EXACT
+from metering.domain.numbers import EXACT, ZERO
 from metering.services.array_literals import flags, moments, numbers, uuids, words
 from metering.services.ledger_copy import copy_events, copy_ids, encode_json, event_ids_of, eventful_lines
 from tenants.services.locks import sorted_lock_numbers
@@ -37,7 +37,8 @@ WHERE tenant_id = ANY(%s::uuid[]) AND subject_id = ANY(%s::uuid[])
 """
 
 _BALANCES = """
-SELECT id, used, held, closed_at IS NOT NULL, detached_at IS NOT NULL, thresholds_fired, period_end
+SELECT id, used, held, closed_at IS NOT NULL, detached_at IS NOT NULL, thresholds_fired, period_end,
+    carried + burned, latest_at
 FROM metering_balance WHERE id = ANY(%s::uuid[]) AND tenant_id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE
 """
 
@@ -59,7 +60,7 @@ FROM metering_eventid WHERE tenant_id = ANY(%s::uuid[]) AND digest = ANY(%s::uui
 
 _OPEN = "SELECT * FROM metering_open_batch(%s, %s, %s, %s, %s)"
 
-_WRITE = f"SELECT metering_write_batch({', '.join(['%s'] * 26)})"
+_WRITE = f"SELECT metering_write_batch({', '.join(['%s'] * 31)})"
 
 _INSERT_LATE = """
 INSERT INTO metering_lateentry
@@ -71,7 +72,7 @@ FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::uuid[], %
 
 _decode_epochs = msgspec.json.Decoder(list[tuple[str, UUID, int]]).decode
 _decode_balances = msgspec.json.Decoder(
-    list[tuple[UUID, Decimal, Decimal, bool, bool, set[int], datetime | None]]
+    list[tuple[UUID, Decimal, Decimal, bool, bool, set[int], datetime | None, Decimal, datetime | None]]
 ).decode
 _decode_ids = msgspec.json.Decoder(list[tuple[Digest, Digest, str, datetime, bool, list[UUID], UUID | None]]).decode
 
@@ -155,8 +156,8 @@ def _begins_now() -> bool:
 def _balances(rows: Iterable[Any]) -> tuple[dict[UUID, BalanceState], set[UUID]]:
     found: dict[UUID, BalanceState] = {}
     detached: set[UUID] = set()
-    for id, used, held, closed, is_detached, fired, period_end in rows:
-        found[id] = BalanceState(id, used, held, closed, set(fired), period_end)
+    for id, used, held, closed, is_detached, fired, period_end, extra, latest_at in rows:
+        found[id] = BalanceState(id, used, held, closed, set(fired), period_end, extra, ZERO, latest_at)
         if is_detached:
             detached.add(id)
     return found, detached
@@ -272,6 +273,19 @@ def _event_columns(lines: Sequence[tuple[Request, Line]]) -> Iterable[str | list
         moments(request.at for request, _ in lines),
         words(request.kind for request, _ in lines),
         uuids(request.hold_id for request, _ in lines),
+        *_particulars([line for _, line in lines]),
+    )
+
+
+def _particulars(lines: Sequence[Line]) -> Iterable[str]:
+    """What few events have: nothing is sent where none has it."""
+    if not any(line.corrects or line.derived_from or line.flags for line in lines):
+        return "{}", "{}", "{}"
+    return (
+        uuids(line.corrects for line in lines),
+        uuids(line.derived_from for line in lines),
+        # Arrays within an array, so in quotes.
+        words(f'"{{{",".join(line.flags)}}}"' for line in lines),
     )
 
 
@@ -281,6 +295,8 @@ def _balance_columns(changed: Sequence[BalanceState]) -> Iterable[str]:
         numbers(balance.used for balance in changed),
         numbers(balance.held for balance in changed),
         words(f'"{numbers(sorted(balance.fired))}"' for balance in changed),
+        numbers(balance.burned for balance in changed) if any(balance.burned for balance in changed) else "{}",
+        moments(balance.latest_at for balance in changed) if any(balance.latest_at for balance in changed) else "{}",
     )
 
 
