@@ -124,8 +124,9 @@ def decode_base64url(text: str | bytes) -> bytes:
 
 def _bytes_of(token: str | bytes) -> bytes:
     try:
-        data = token.encode("ascii") if isinstance(token, str) else bytes(token)
-    except (UnicodeEncodeError, TypeError, ValueError):
+        # Nothing but text is made into bytes: `bytes` of a number would be as many zeros.
+        data = token.encode("ascii") if isinstance(token, str) else memoryview(token).tobytes()
+    except (UnicodeEncodeError, TypeError):
         raise InvalidToken("token_malformed", "A token is ASCII text.") from None
     if len(data) > MAX_TOKEN:
         raise InvalidToken("token_too_large", "The text is too long to be a token.")

@@ -249,6 +249,11 @@ def test_verify__no_token_at_all__is_malformed(text: Any) -> None:
     assert code_of(text) == "token_malformed"
 
 
+@pytest.mark.parametrize("number", [0, 3, 2**40, 2**62, 2**200, -1])
+def test_verify__number__is_malformed_and_takes_no_memory(number: int) -> None:
+    assert code_of(number) == "token_malformed"
+
+
 def test_verify__payload_that_is_no_object__is_malformed() -> None:
     for payload in (b"[]", b"5", b"{", b"\xff", b'{"iss": 1, "iss": 2}', b"9" * 5000):
         assert code_of(signed(payload)) == "token_malformed"
