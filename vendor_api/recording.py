@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
 
-from common.clock import rfc3339
 from common.errors import Conflict, FieldError, Invalid, Problem, Unavailable
 from common.ids import Prefix, decode_id, encode_id, new_id
-from common.quantities import QuantityError, parse_quantity
 from licenses.selectors.access import AccessSnapshot, load_agent, load_license
-from metering.domain.dimensions import DimensionError, check_dimensions
-from metering.domain.enums import Aggregation, EventKind
+from metering.domain.enums import EventKind
 from metering.domain.ledger import Line, Request, Verdict
-from metering.domain.numbers import ONE
 from metering.domain.quota_keys import event_digest
 from metering.domain.terms import Caller, MeterTerms
 from metering.selectors.quota_statuses import Asked, CallerQuotas, QuotaStatus, statuses_from
 from metering.selectors.terms import load_caller
 from metering.services.ledger import Posted, StaleCallers, post
-from metering.services.payloads import usage_fingerprint
+from metering.services.payloads import UsagePayload
+from metering.services.reported_usage import (
+    LineFault,
+    check_event_id,
+    check_occurred_at,
+    checked_dimensions,
+    find_meter,
+    read_quantity,
+)
 from tenants.models import Tenant
 from tenants.selectors.clocks import clock_of
 from vendor_api.usage_events import ReportedUsage, VendorEvent
@@ -35,16 +38,6 @@ _STATUS: Final = {Verdict.DONE: "recorded", Verdict.REPLAYED: "duplicate", Verdi
 _CONFLICT: Final = "This id was used for something else: nothing was counted."
 
 Owner = tuple[str, str]
-
-
-class EventFault(Exception):
-    """What is wrong with one event; `field` is its own field, `code` stable."""
-
-    def __init__(self, field: str, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.field = field
-        self.code = code
-        self.detail = detail
 
 
 @dataclass(slots=True)
@@ -64,17 +57,17 @@ class _Owners:
     known: dict[Owner, Caller | None] = field(default_factory=dict)
 
     def of(self, event: VendorEvent) -> Caller:
-        """Raises EventFault for what is not named, named twice, or nobody's here."""
+        """Raises LineFault for what is not named, named twice, or nobody's here."""
         if (event.agent is None) == (event.license is None):
-            raise EventFault("agent", "event_invalid", "Name either the agent or the licence that it happened to.")
+            raise LineFault("agent", "event_invalid", "Name either the agent or the licence that it happened to.")
         owner = ("agent", event.agent) if event.agent is not None else ("license", event.license or "")
         if owner not in self.known:
             self.known[owner] = self._load(owner)
         caller = self.known[owner]
         if caller is None:
             if owner[0] == "agent":
-                raise EventFault("agent", "unknown_agent", "There is no such agent.")
-            raise EventFault("license", "unknown_license", "There is no such license.")
+                raise LineFault("agent", "unknown_agent", "There is no such agent.")
+            raise LineFault("license", "unknown_license", "There is no such license.")
         return caller
 
     def forget(self, behind: Sequence[Caller]) -> None:
@@ -119,15 +112,15 @@ def record_usage(tenant: Tenant, usage: ReportedUsage, *, at: datetime) -> Recor
 
 def _prepare(
     owners: _Owners, usage: ReportedUsage, event_ids: Sequence[UUID], at: datetime
-) -> tuple[dict[int, Request], dict[int, EventFault]]:
+) -> tuple[dict[int, Request], dict[int, LineFault]]:
     """The sound events as requests to the ledger, and the faults of the others, by their places."""
     requests: dict[int, Request] = {}
-    faults: dict[int, EventFault] = {}
+    faults: dict[int, LineFault] = {}
     for place, event in enumerate(usage.events):
         try:
             sound = _sound(event)
             requests[place] = _request(owners.of(sound), sound, event_ids[place], at)
-        except EventFault as fault:
+        except LineFault as fault:
             faults[place] = fault
     return requests, faults
 
@@ -135,23 +128,24 @@ def _prepare(
 def _sound(event: VendorEvent | Problem) -> VendorEvent:
     if isinstance(event, Problem):
         error = event.errors[0] if event.errors else None
-        raise EventFault(error["field"] if error else "", "event_invalid", event.detail or event.title)
+        raise LineFault(error["field"] if error else "", "event_invalid", event.detail or event.title)
     return event
 
 
 def _request(caller: Caller, event: VendorEvent, event_id: UUID, at: datetime) -> Request:
-    if not event.id.isprintable():
-        raise EventFault("id", "event_invalid", "An id has no control characters.")
+    oldest, newest = at - settings.PERMETER_ACCEPTANCE_WINDOW, at + settings.PERMETER_FUTURE_TOLERANCE
+    check_event_id(event.id)
     meter = _meter(caller, event.meter)
-    quantity = _quantity(event, meter)
-    dimensions = _dimensions(event, meter)
+    quantity, written = read_quantity(event.quantity, meter)
+    dimensions = checked_dimensions(event.dimensions or {}, meter)
+    occurred_at = at if event.occurred_at is None else check_occurred_at(event.occurred_at, oldest, newest)
     return Request(
         caller=caller,
         kind=EventKind.USAGE,
         id=event.id,
         digest=event_digest(caller.license_id, b"", event.id),
-        fingerprint=usage_fingerprint(meter.id, quantity, dimensions),
-        lines=(Line(meter, quantity, dimensions, _occurred_at(event, at), event_id),),
+        fingerprint=UsagePayload(meter.id, dimensions).fingerprint(written),
+        lines=(Line(meter, quantity, dimensions, occurred_at, event_id),),
         at=at,
         occurred_given=event.occurred_at is not None,
     )
@@ -159,51 +153,13 @@ def _request(caller: Caller, event: VendorEvent, event_id: UUID, at: datetime) -
 
 def _meter(caller: Caller, name: str) -> MeterTerms:
     by_id = {encode_id(Prefix.METER, meter.id): meter for meter in caller.meters.values()} if "_" in name else {}
-    meter = caller.meters.get(name) or by_id.get(name)
-    if meter is None:
-        raise EventFault("meter", "unknown_meter", "There is no such meter.")
-    return meter
-
-
-def _quantity(event: VendorEvent, meter: MeterTerms) -> Decimal:
-    written = event.written_quantity
-    try:
-        quantity = None if written is None else parse_quantity(written)
-    except QuantityError as error:
-        raise EventFault("quantity", error.code, error.detail) from None
-    if quantity is not None and quantity < 0:
-        raise EventFault("quantity", "quantity_negative", "A quantity is not negative.")
-    if meter.aggregation is Aggregation.COUNT:
-        return ONE
-    if quantity is None:
-        raise EventFault("quantity", "quantity_required", "This meter needs a quantity.")
-    return quantity
-
-
-def _dimensions(event: VendorEvent, meter: MeterTerms) -> dict[str, str]:
-    try:
-        return check_dimensions(meter.dimensions, event.dimensions or {})
-    except DimensionError as error:
-        named = f"dimensions.{error.dimension}" if error.dimension else "dimensions"
-        raise EventFault(named, error.code, error.detail) from None
-
-
-def _occurred_at(event: VendorEvent, at: datetime) -> datetime:
-    if event.occurred_at is None:
-        return at
-    oldest, newest = at - settings.PERMETER_ACCEPTANCE_WINDOW, at + settings.PERMETER_FUTURE_TOLERANCE
-    # Compared before it is converted: the year 1 at +14:00 has no UTC.
-    if event.occurred_at < oldest:
-        raise EventFault("occurred_at", "event_too_old", f"Events are accepted from {rfc3339(oldest)} on.")
-    if event.occurred_at > newest:
-        raise EventFault("occurred_at", "event_in_future", f"Events are accepted up to {rfc3339(newest)}.")
-    return event.occurred_at.astimezone(UTC)
+    return find_meter(by_id, name) if name in by_id else find_meter(caller.meters, name)
 
 
 def _recorded(
     usage: ReportedUsage,
     requests: Mapping[int, Request],
-    faults: Mapping[int, EventFault],
+    faults: Mapping[int, LineFault],
     posted: Posted | None,
     at: datetime,
 ) -> Recorded:
@@ -226,7 +182,7 @@ def _result(request: Request) -> dict[str, Any]:
     return _told(request.id, _STATUS[verdict], event_id=encode_id(Prefix.EVENT, event_id))
 
 
-def _rejected(id: str | None, fault: EventFault) -> dict[str, Any]:
+def _rejected(id: str | None, fault: LineFault) -> dict[str, Any]:
     return _told(id, "rejected", code=fault.code, detail=fault.detail)
 
 
@@ -250,7 +206,7 @@ def _quotas(requests: Mapping[int, Request], posted: Posted | None, at: datetime
     return list(found.values())
 
 
-def _rejection(fault: EventFault) -> Invalid:
+def _rejection(fault: LineFault) -> Invalid:
     """A lone event's fault, with the code that it would have in a batch."""
     error = FieldError(field=fault.field, code=fault.code, detail=fault.detail)
     return Invalid(fault.detail, code=fault.code, errors=[error])

@@ -17,8 +17,6 @@ MAX_EVENTS: Final = 1000
 MAX_ID: Final = 255
 
 _NULL: Final = b"null"
-_QUOTE: Final = b'"'
-_read_text = msgspec.json.Decoder(str).decode
 
 Text = Annotated[str, Meta(max_length=256)]
 
@@ -33,14 +31,6 @@ class VendorEvent(Struct, forbid_unknown_fields=True, kw_only=True):
     dimensions: dict[str, str | int | float | bool] | None = None
     agent: Text | None = None
     license: Text | None = None
-
-    @property
-    def written_quantity(self) -> str | None:
-        """The digits as they were sent, so that none passes through a float."""
-        data = bytes(self.quantity)
-        if data == _NULL:
-            return None
-        return _read_text(data) if data.startswith(_QUOTE) else data.decode()
 
 
 class _Envelope(Struct, forbid_unknown_fields=True, kw_only=True):

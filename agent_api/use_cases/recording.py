@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Literal
 from uuid import UUID
@@ -13,15 +12,12 @@ from django.conf import settings
 from agent_api.use_cases.answering import Answer
 from agent_api.use_cases.callers import Admission, Ask, Credentials, KnownCaller, admit_many
 from agent_api.use_cases.posting import Job, post_many
-from agent_api.use_cases.usage_lines import LineFault, find_meter, read_dimensions, read_quantity
 from agent_api.wire.answers import UsageAnswer, UsageResult
-from agent_api.wire.requests import MAX_ID, ReportedEvent
+from agent_api.wire.requests import ReportedEvent
 from agent_api.wire.shapes import quota_bodies
 from agent_api.wire.usage import UsageEvents
-from common.clock import rfc3339
 from common.errors import Conflict, FieldError, Invalid, Problem
 from common.ids import Prefix, decode_id, encode_id, new_id
-from common.text import TextError, check_text
 from metering.domain.enums import EventKind
 from metering.domain.ledger import Line, Request, Verdict
 from metering.domain.quota_keys import EventDigests
@@ -29,6 +25,14 @@ from metering.domain.terms import MeterTerms
 from metering.selectors.quota_statuses import Asked, statuses_from
 from metering.services.payloads import UsagePayload
 from metering.services.receipts import own_leases
+from metering.services.reported_usage import (
+    LineFault,
+    check_event_id,
+    check_occurred_at,
+    find_meter,
+    read_dimensions,
+    read_quantity,
+)
 
 _CONFLICT: Final = "This id was used for something else: nothing was counted."
 
@@ -88,10 +92,10 @@ class _Recording(Job):
             try:
                 if isinstance(event, Problem):
                     raise _event_fault(event)
-                if not event.id.isprintable():
-                    _check_id(event.id)
+                check_event_id(event.id)
                 kind = self._kind(event, meters)
-                occurred_at = at if event.occurred_at is None else _occurred_at(event.occurred_at, oldest, newest)
+                occurred_at = event.occurred_at
+                occurred_at = at if occurred_at is None else check_occurred_at(occurred_at, oldest, newest)
                 quantity, written = read_quantity(event.quantity, kind.meter)
             except LineFault as fault:
                 self.faults[place] = fault
@@ -203,22 +207,6 @@ def _result(request: Request) -> UsageResult:
     event_id = request.lines[0].event_id if request.known is None else request.known.event_ids[0]
     status: Literal["recorded", "duplicate"] = "recorded" if request.verdict is Verdict.DONE else "duplicate"
     return UsageResult(request.id, status, encode_id(Prefix.EVENT, event_id))
-
-
-def _occurred_at(occurred_at: datetime, oldest: datetime, newest: datetime) -> datetime:
-    # Compared before it is converted: the year 1 at +14:00 has no UTC.
-    if occurred_at < oldest:
-        raise LineFault("occurred_at", "event_too_old", f"Events are accepted from {rfc3339(oldest)} on.")
-    if occurred_at > newest:
-        raise LineFault("occurred_at", "event_in_future", f"Events are accepted up to {rfc3339(newest)}.")
-    return occurred_at if occurred_at.tzinfo is UTC else occurred_at.astimezone(UTC)
-
-
-def _check_id(id: str) -> None:
-    try:
-        check_text(id, max_length=MAX_ID)
-    except TextError as error:
-        raise LineFault("id", "event_invalid", error.detail) from None
 
 
 def _event_fault(problem: Problem) -> LineFault:

@@ -3,45 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
-from typing import Final, NamedTuple
 
-import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from agent_api.use_cases.known_callers import KnownCaller
 from agent_api.wire.requests import UsageLine
 from common.errors import FieldError, Invalid
-from common.quantities import QuantityError, parse_quantity
-from metering.domain.dimensions import DimensionError, check_dimensions
 from metering.domain.enums import Aggregation
-from metering.domain.numbers import ONE, plain
+from metering.domain.numbers import ONE
 from metering.domain.terms import MeterTerms
-
-_NULL: Final = b"null"
-_QUOTE: Final = b'"'
-_read_text = msgspec.json.Decoder(str).decode
-_read_values = msgspec.json.Decoder(dict[str, str | int | float | bool]).decode
-
-
-class LineFault(ValueError):
-    """What is wrong with a line; `field` is its own field, `code` stable."""
-
-    def __init__(self, field: str, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.field = field
-        self.code = code
-        self.detail = detail
-
-
-class Quantity(NamedTuple):
-    """A quantity, and the same in plain notation."""
-
-    value: Decimal
-    written: str
-
-
-_ONE: Final = Quantity(ONE, "1")
+from metering.services.reported_usage import LineFault, find_meter, given_quantity, read_dimensions, read_quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,55 +22,6 @@ class AskedLine:
     meter: MeterTerms
     quantity: Decimal
     dimensions: Mapping[str, str]
-
-
-def read_quantity(raw: msgspec.Raw | UnsetType, meter: MeterTerms) -> Quantity:
-    """What counts of an event: its quantity, on a count meter 1 whatever it says. Raises LineFault."""
-    given = None if raw is UNSET else _given(bytes(raw))
-    if meter.aggregation is Aggregation.COUNT:
-        return _ONE
-    if given is None:
-        raise LineFault("quantity", "quantity_required", "This meter needs a quantity.")
-    return given
-
-
-@lru_cache(maxsize=8192)
-def _given(raw: bytes) -> Quantity | None:
-    """A quantity as it was written; the same few come again and again. Raises LineFault."""
-    if raw == _NULL:
-        return None
-    try:
-        quantity = parse_quantity(_read_text(raw) if raw.startswith(_QUOTE) else raw.decode())
-    except QuantityError as error:
-        raise LineFault("quantity", error.code, error.detail) from None
-    if quantity < 0:
-        raise LineFault("quantity", "quantity_negative", "A quantity is not negative.")
-    return Quantity(quantity, plain(quantity))
-
-
-def read_dimensions(raw: msgspec.Raw | UnsetType, meter: MeterTerms) -> dict[str, str]:
-    """The dimensions as text, sorted by name. Raises LineFault."""
-    if raw is UNSET:
-        return {}
-    data = bytes(raw)
-    if data in {_NULL, b"{}"}:
-        return {}
-    try:
-        return check_dimensions(meter.dimensions, _read_values(data))
-    except msgspec.DecodeError:
-        detail = "Dimensions are an object of texts, numbers and truth values."
-        raise LineFault("dimensions", "dimension_invalid", detail) from None
-    except DimensionError as error:
-        field = f"dimensions.{error.dimension}" if error.dimension else "dimensions"
-        raise LineFault(field, error.code, error.detail) from None
-
-
-def find_meter(meters: Mapping[str, MeterTerms], name: str) -> MeterTerms:
-    """The meter of this name. Raises LineFault `unknown_meter`."""
-    meter = meters.get(name)
-    if meter is None:
-        raise LineFault("meter", "unknown_meter", "There is no such meter.")
-    return meter
 
 
 def check_lines(
@@ -131,7 +53,7 @@ def _check_line(known: KnownCaller, line: UsageLine, *, reserving: bool, settlin
         raise LineFault("meter", "aggregation_unsupported", "Only what adds up can be held: sum and count meters.")
     quantity = read_quantity(line.quantity, meter)
     if meter.aggregation is Aggregation.COUNT and line.quantity is not UNSET:
-        given = _given(bytes(line.quantity))
+        given = given_quantity(bytes(line.quantity))
         if settling and given is not None and not given.value:
             return None
         if given is not None and given.value != ONE:
