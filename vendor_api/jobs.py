@@ -7,7 +7,7 @@ from functools import partial
 
 from django.db import transaction
 
-from metering.services.running_jobs import CLOSE_PERIODS
+from metering.services.running_jobs import CLOSE_PERIODS, MOVE_CLOCK
 from metering.tasks import run_job
 from tenants.domain.actors import Actor
 from tenants.models import Job, Tenant
@@ -17,7 +17,15 @@ from vendor_api.serializers.fields import format_time
 
 def ask_to_close_periods(*, tenant: Tenant, actor: Actor, before: datetime) -> Job:
     """A job that finalises the periods that ended before this time, without waiting for the grace."""
-    job = create_job(tenant=tenant, actor=actor, kind=CLOSE_PERIODS, input={"before": format_time(before)})
+    return _asked(create_job(tenant=tenant, actor=actor, kind=CLOSE_PERIODS, input={"before": format_time(before)}))
+
+
+def ask_to_move_clock(*, tenant: Tenant, actor: Actor, now: datetime) -> Job:
+    """A job that moves a test workspace's clock the rest of its way to this time."""
+    return _asked(create_job(tenant=tenant, actor=actor, kind=MOVE_CLOCK, input={"now": format_time(now)}))
+
+
+def _asked(job: Job) -> Job:
     # Whether the message can be sent does not matter for long: workers look for waiting jobs by themselves.
     transaction.on_commit(partial(run_job.delay, str(job.id)), robust=True)
     return job

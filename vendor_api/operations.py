@@ -19,7 +19,8 @@ class Operation:
     stand in the query string beside a page's `limit` and `cursor`. `changes` reads the body as a PATCH.
     `otherwise` is another shape that the same answer may have. `once` False: a POST that changes nothing and looks
     at no idempotency key. `bulk` is the shape of the answer to many at once (`{"items": [...]}`), which is 200.
-    `media_type` is what the answer is in; one that is no JSON has no shape.
+    `media_type` is what the answer is in; one that is no JSON has no shape. `accepted` says when the same shape is
+    answered with 202, as a job goes on with the work.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Operation:
     once: bool = True
     bulk: type[Shape] | None = None
     media_type: str = "application/json"
+    accepted: str = ""
 
     @property
     def shape(self) -> type[Shape]:

@@ -71,6 +71,7 @@ OF_STATE: Final[Mapping[str, Problem]] = {
         Conflict("meter_archived", "An archived meter does not change any more."),
         Conflict("meter_has_events", "Events were recorded on this meter: its aggregation stays."),
         Conflict("meter_in_use", "Quotas or prices count by this meter: archive those first."),
+        Forbidden("not_a_test_workspace", "Only the clock of a test workspace can be moved."),
         Conflict("plan_archived", "The plan is archived and does not change any more."),
         Conflict("plan_perpetual", "The plan has no term to renew by. Give expires_at."),
         Conflict("product_archived", "An archived product does not change any more."),
@@ -123,6 +124,7 @@ MET_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "update_quota": ("quota_archived",),
     "archive_quota": ("quota_priced",),
     "record_usage": ("id_conflict",),
+    "move_test_clock": ("not_a_test_workspace",),
 }
 _NAMES_STATES: Final = frozenset(
     {"suspend_license", "reinstate_license", "renew_license", "transfer_license", "rotate_license_key"}

@@ -128,6 +128,8 @@ class VendorSchema(AutoSchema):
             answers = {(operation.status, operation.media_type): OpenApiResponse(str)}
         else:
             answers = {operation.status: OpenApiResponse(answer, description=operation.answer_description)}
+        if operation.accepted:
+            answers[202] = OpenApiResponse(answer, description=operation.accepted)
         if operation.bulk is not None:
             answers[200] = OpenApiResponse(operation.bulk, description="What became of each item.")
         for status, by_code in refusal_examples(operation, self.method).items():

@@ -17,6 +17,7 @@ from vendor_api.views import (
     quotas,
     records,
     signing,
+    test_clock,
     unknown,
     usage,
 )
@@ -83,6 +84,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("overages", records.OveragesView.as_view()),
     path("overages/<str:id>", records.OverageView.as_view()),
     path("periods/close", records.ClosePeriodsView.as_view()),
+    path("test-clock", test_clock.TestClockView.as_view()),
     path("jobs", records.JobsView.as_view()),
     path("jobs/<str:id>", records.JobView.as_view()),
     path("api-keys", api_keys.ApiKeysView.as_view()),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
@@ -14,7 +15,7 @@ from licenses.models import Agent
 from tenants.domain.actors import worker
 from tenants.domain.enums import EpochKind
 from tenants.models import TenantQuerySet
-from tenants.selectors.workspaces import moved_clocks
+from tenants.selectors.workspaces import clock_offset_of, moved_clocks
 from tenants.services.auditing import AuditNote, record_audits
 from tenants.services.changes import plain
 from tenants.services.epochs import bump_epochs
@@ -26,19 +27,22 @@ ACTOR: Final = worker("archive_ended_agents")
 LAST_WORDS: Final = timedelta(minutes=1)
 
 
-def archive_ended_agents(now: datetime | None = None) -> int:
+def archive_ended_agents(now: datetime | None = None, *, tenant_id: UUID | None = None) -> int:
     """Archive every spawned agent whose life ended a minute ago on its workspace's clock, with all below it; how many.
 
-    `now` is real time. That an ended agent is refused and holds no place follows from the clock and needs no worker.
-    Its usage stays, its keys are dead from now on. Agents that the vendor made are left to the vendor, unless they are
-    below such a one. Safe to run twice and in parallel: chunks are committed one by one, and rows that another run or a
-    change holds are left to the next.
+    `now` is real time; with `tenant_id` only this workspace is looked at. That an ended agent is refused and holds
+    no place follows from the clock and needs no worker. Its usage stays, its keys are dead from now on. Agents that
+    the vendor made are left to the vendor, unless they are below such a one. Safe to run twice and in parallel:
+    chunks are committed one by one, and rows that another run or a change holds are left to the next.
     """
     at = now or real_clock().now()
+    if tenant_id is not None:
+        at += clock_offset_of(tenant_id)
+        return _archive(_unarchived().for_tenant(tenant_id), at - LAST_WORDS, at)
     moved = dict(moved_clocks())
     archived = _archive(_unarchived().exclude(tenant_id__in=moved), at - LAST_WORDS, at)
-    for tenant_id, offset in moved.items():
-        archived += _archive(_unarchived().for_tenant(tenant_id), at + offset - LAST_WORDS, at + offset)
+    for moved_id, offset in moved.items():
+        archived += _archive(_unarchived().for_tenant(moved_id), at + offset - LAST_WORDS, at + offset)
     return archived
 
 

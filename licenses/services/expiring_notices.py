@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Exists, F, Func, OuterRef, Prefetch, Q
@@ -13,7 +14,7 @@ from licenses.models import License, LicensePlan, Plan
 from licenses.selectors.licenses import carried_plans
 from tenants.domain.actors import worker
 from tenants.models import TenantQuerySet
-from tenants.selectors.workspaces import moved_clocks
+from tenants.selectors.workspaces import clock_offset_of, moved_clocks
 from tenants.services.auditing import record_audit
 from tenants.services.changes import plain
 from tenants.services.outbox import OutgoingEvent, emit_events
@@ -22,15 +23,19 @@ CHUNK: Final = 500
 ACTOR: Final = worker("tell_expiring_licenses")
 
 
-def tell_expiring_licenses(now: datetime | None = None) -> int:
+def tell_expiring_licenses(now: datetime | None = None, *, tenant_id: UUID | None = None) -> int:
     """Emit `license.expiring` for licences that have come as near to their expiry as their base plan wants it told.
 
-    How many notices were given. `now` is real time; what is near follows each workspace's clock. Of several notices
+    How many notices were given. `now` is real time; what is near follows each workspace's clock; with `tenant_id`
+    only this workspace is looked at. Of several notices
     that are due at once only the last is given, and none as long before the end as the plan's term lasts. Another
     expiry is told of anew; of a revoked licence nothing is told. Safe to run twice and in parallel: chunks are
     committed one by one, and rows that another run holds are left to it.
     """
     at = now or real_clock().now()
+    if tenant_id is not None:
+        theirs = at + clock_offset_of(tenant_id)
+        return sum(_tell(License.objects.for_tenant(tenant_id), days, theirs) for days in _wanted())
     moved = dict(moved_clocks())
     told = 0
     # The nearest notice first: whoever is given it has no need of those before it.

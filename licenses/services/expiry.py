@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from django.db import transaction
 
@@ -10,7 +11,7 @@ from licenses.domain.enums import LicenseStatus
 from licenses.models import License
 from tenants.domain.actors import worker
 from tenants.models import TenantQuerySet
-from tenants.selectors.workspaces import moved_clocks
+from tenants.selectors.workspaces import clock_offset_of, moved_clocks
 from tenants.services.auditing import record_audit
 from tenants.services.changes import plain
 from tenants.services.outbox import OutgoingEvent, emit_events
@@ -19,19 +20,22 @@ CHUNK: Final = 500
 ACTOR: Final = worker("expire_licenses")
 
 
-def expire_licenses(now: datetime | None = None) -> int:
+def expire_licenses(now: datetime | None = None, *, tenant_id: UUID | None = None) -> int:
     """Note every licence whose expiry has passed on its workspace's clock, and emit `license.expired`; how many.
 
-    `now` is real time. That an expired licence no longer holds follows from the clock and needs no worker; this
-    tells of it. Grace does not put it off. A revoked licence is noted without a word. Safe to run twice and in
-    parallel: chunks are committed one by one, and rows that another run holds are left to it.
+    `now` is real time; with `tenant_id` only this workspace is looked at. That an expired licence no longer holds
+    follows from the clock and needs no worker; this tells of it. Grace does not put it off. A revoked licence is
+    noted without a word. Safe to run twice and in parallel: chunks are committed one by one, and rows that another
+    run holds are left to it.
     """
     at = now or real_clock().now()
+    if tenant_id is not None:
+        return _note(_unnoted().for_tenant(tenant_id), at, until=at + clock_offset_of(tenant_id))
     moved = dict(moved_clocks())
     passed = _unnoted().exclude(tenant_id__in=moved)
     noted = _note(passed, at, until=at)
-    for tenant_id, offset in moved.items():
-        noted += _note(_unnoted().for_tenant(tenant_id), at, until=at + offset)
+    for moved_id, offset in moved.items():
+        noted += _note(_unnoted().for_tenant(moved_id), at, until=at + offset)
     return noted
 
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from django.db import transaction
 
@@ -10,25 +11,27 @@ from licenses.models import Activation
 from licenses.services.activations import tell_lapsed
 from tenants.domain.actors import worker
 from tenants.models import TenantQuerySet
-from tenants.selectors.workspaces import moved_clocks
+from tenants.selectors.workspaces import clock_offset_of, moved_clocks
 from tenants.services.outbox import emit_events
 
 CHUNK: Final = 500
 ACTOR: Final = worker("lapse_activations")
 
 
-def lapse_activations(now: datetime | None = None) -> int:
+def lapse_activations(now: datetime | None = None, *, tenant_id: UUID | None = None) -> int:
     """Note every activation whose lease has ended on its workspace's clock, and emit `activation.lapsed`; how many.
 
-    `now` is real time. That a lapsed activation holds no place follows from the clock and needs no worker; this tells
-    of it. Safe to run twice and in parallel: chunks are committed one by one, and rows that another run or a heartbeat
-    holds are left to it.
+    `now` is real time; with `tenant_id` only this workspace is looked at. That a lapsed activation holds no place
+    follows from the clock and needs no worker; this tells of it. Safe to run twice and in parallel: chunks are
+    committed one by one, and rows that another run or a heartbeat holds are left to it.
     """
     at = now or real_clock().now()
+    if tenant_id is not None:
+        return _note(_unnoted().for_tenant(tenant_id), at, until=at + clock_offset_of(tenant_id))
     moved = dict(moved_clocks())
     noted = _note(_unnoted().exclude(tenant_id__in=moved), at, until=at)
-    for tenant_id, offset in moved.items():
-        noted += _note(_unnoted().for_tenant(tenant_id), at, until=at + offset)
+    for moved_id, offset in moved.items():
+        noted += _note(_unnoted().for_tenant(moved_id), at, until=at + offset)
     return noted
 
 

@@ -18,6 +18,7 @@ from metering.domain.numbers import EXACT, ZERO
 from metering.models import Hold
 from metering.services.array_literals import numbers, uuids
 from tenants.models import Tenant
+from tenants.selectors.workspaces import clock_offset_of
 from tenants.services.outbox import OutgoingEvent, emit_events
 
 #: Holds in one transaction.
@@ -65,14 +66,19 @@ UPDATE metering_hold SET status = 'expired', closed_at = %s, updated_at = clock_
 """
 
 
-def expire_holds(*, now: datetime | None = None) -> int:
-    """End every open hold that has run out by its workspace's clock; how many. `now` is real time."""
+def expire_holds(*, now: datetime | None = None, tenant_id: UUID | None = None) -> int:
+    """End every open hold that has run out by its workspace's clock; how many.
+
+    `now` is real time; with `tenant_id` only this workspace is looked at.
+    """
     now = now or real_clock().now()
+    if tenant_id is not None:
+        return _expire_due(_DUE_IN, now + clock_offset_of(tenant_id), tenant=tenant_id)
     moved = Tenant.objects.filter(clock_offset__isnull=False).values_list("id", "clock_offset")
     offsets = {id: offset or timedelta(0) for id, offset in moved}
     ended = _expire_due(_DUE, now, moved=list(offsets))
-    for tenant_id, offset in offsets.items():
-        ended += _expire_due(_DUE_IN, now + offset, tenant=tenant_id)
+    for moved_id, offset in offsets.items():
+        ended += _expire_due(_DUE_IN, now + offset, tenant=moved_id)
     return ended
 
 

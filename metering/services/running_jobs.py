@@ -8,6 +8,7 @@ from uuid import UUID
 
 import structlog
 
+from metering.services.clock_moves import Happened, go_on_to
 from metering.services.closing import Closed, close_periods
 from tenants.models import Job
 from tenants.services.jobs import LeaseLostError, claim_job, fail_job, finish_job, renew_lease
@@ -15,6 +16,7 @@ from tenants.services.jobs import LeaseLostError, claim_job, fail_job, finish_jo
 log = structlog.get_logger(__name__)
 
 CLOSE_PERIODS: Final = "periods.close"
+MOVE_CLOCK: Final = "test_clock.move"
 #: Renewed after each chunk, so a job whose worker was killed is taken over a minute later.
 _LEASE = timedelta(minutes=1)
 
@@ -51,6 +53,16 @@ def _close_periods(job: Job) -> Mapping[str, Any]:
     return _counts(closed)
 
 
+def _move_clock(job: Job) -> Mapping[str, Any]:
+    """`{"now": time}`: move the test workspace's clock on to this time, which a call has begun to."""
+
+    def renew(happened: Happened) -> None:
+        renew_lease(job=job, progress=happened.as_dict(), lease=_LEASE)
+
+    to = datetime.fromisoformat(job.input["now"])
+    return go_on_to(tenant_id=job.tenant_id, to=to, on_stop=renew).happened.as_dict()
+
+
 def _renew(job: Job, closed: Closed) -> None:
     renew_lease(job=job, progress=_counts(closed), lease=_LEASE)
 
@@ -59,4 +71,7 @@ def _counts(closed: Closed) -> dict[str, int]:
     return {"closed": closed.balances, "finalized": closed.finalized, "refused": len(closed.refused)}
 
 
-_WORK: Final[Mapping[str, Callable[[Job], Mapping[str, Any]]]] = {CLOSE_PERIODS: _close_periods}
+_WORK: Final[Mapping[str, Callable[[Job], Mapping[str, Any]]]] = {
+    CLOSE_PERIODS: _close_periods,
+    MOVE_CLOCK: _move_clock,
+}

@@ -43,6 +43,8 @@ class Scope(StrEnum):
     OVERAGES_READ = "overages:read"
     OVERAGES_WRITE = "overages:write"
     PERIODS_WRITE = "periods:write"
+    TEST_CLOCK_READ = "test-clock:read"
+    TEST_CLOCK_WRITE = "test-clock:write"
     JOBS_READ = "jobs:read"
     API_KEYS_READ = "api-keys:read"
     API_KEYS_WRITE = "api-keys:write"

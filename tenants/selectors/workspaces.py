@@ -55,3 +55,9 @@ def moved_clocks() -> list[tuple[UUID, timedelta]]:
     """The workspaces whose clock runs ahead of real time, and by how much."""
     moved = Tenant.objects.filter(clock_offset__isnull=False).values_list("id", "clock_offset")
     return [(tenant_id, offset) for tenant_id, offset in moved if offset is not None]
+
+
+def clock_offset_of(tenant_id: UUID) -> timedelta:
+    """How far this workspace's clock runs ahead of real time, read now; nothing for one that does not exist."""
+    offset = Tenant.objects.filter(pk=tenant_id).values_list("clock_offset", flat=True).first()
+    return offset or timedelta(0)

@@ -1,13 +1,14 @@
 """Workspaces: made with their owner, suspended by operators, and (test ones) moved in time."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from msgspec import UNSET, UnsetType
 
+from common.clock import real_clock, rfc3339
 from common.epochs import EpochKey
 from common.errors import Forbidden, Invalid, NotFound
 from tenants.domain.actors import Actor
@@ -15,7 +16,7 @@ from tenants.domain.enums import EpochKind, Role, TenantMode, TenantStatus
 from tenants.models import Membership, Tenant, User
 from tenants.services import fields
 from tenants.services.auditing import record_audit
-from tenants.services.changes import apply_changes, conflict_if_taken
+from tenants.services.changes import apply_changes, conflict_if_taken, plain
 from tenants.services.epochs import bump_epochs, republish
 from tenants.services.locks import lock_configuration
 
@@ -127,6 +128,50 @@ def move_clock(*, tenant_id: UUID, actor: Actor, by: timedelta) -> Tenant:
             detail = f"The clock goes forward only, and at most {MAX_CLOCK_OFFSET.days} days ahead of real time."
             raise Invalid.field("by", "invalid", detail)
         return _change(tenant, {"clock_offset": offset}, "tenant.clock_moved", actor)
+
+
+def begin_clock_move(*, tenant_id: UUID, actor: Actor, to: datetime) -> Tenant:
+    """Note that a test workspace's clock is being moved to `to`; `step_clock` moves it there, stop by stop.
+
+    Raises NotFound, Forbidden `not_a_test_workspace`, Invalid where the time has passed there or is too far ahead.
+    """
+    with transaction.atomic():
+        tenant = _locked(tenant_id)
+        if tenant.mode != TenantMode.TEST:
+            raise Forbidden("not_a_test_workspace", "Only the clock of a test workspace can be moved.")
+        now = real_clock().now()
+        before = now + (tenant.clock_offset or timedelta(0))
+        if to <= before:
+            detail = f"The clock goes forward only, and it shows {rfc3339(before)} already."
+            raise Invalid.field("now", "clock_goes_forward", detail)
+        if to > now + MAX_CLOCK_OFFSET:
+            detail = f"The clock goes at most {MAX_CLOCK_OFFSET.days} days ahead of real time."
+            raise Invalid.field("now", "too_far_ahead", detail)
+        record_audit(
+            tenant_id=tenant.id,
+            actor=actor,
+            action="tenant.clock_moved",
+            target=tenant,
+            changes={"now": [plain(before), plain(to)]},
+        )
+        return tenant
+
+
+def step_clock(*, tenant_id: UUID, to: datetime, now: datetime) -> datetime:
+    """Let a test workspace's clock show at least `to` at the real time `now`; what it shows then. Never goes back.
+
+    Takes the configuration lock, as every event's period hangs on the clock. Raises NotFound, RevocationPending.
+    """
+    with transaction.atomic():
+        lock_configuration(tenant_id)
+        tenant = _locked(tenant_id)
+        offset = tenant.clock_offset or timedelta(0)
+        if to - now > offset:
+            offset = to - now
+            tenant.clock_offset = offset
+            tenant.save(update_fields=["clock_offset", "updated_at"])
+            bump_epochs(tenant.id, EpochKey(EpochKind.TENANT, tenant.id))
+    return now + offset
 
 
 def _locked(tenant_id: UUID) -> Tenant:

@@ -131,6 +131,9 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ),
     ("/api-keys", {"name": "x", "scopes": ["nonsense:read"]}, {"scopes.0": "unknown_scope"}),
     ("/periods/close", {"before": "2999-01-01T00:00:00Z"}, {"before": "in_future"}),
+    ("/test-clock", {}, {"now": "required"}),
+    ("/test-clock", {"now": "tomorrow"}, {"now": "invalid_time"}),
+    ("/test-clock", {"now": 5, "by": 1}, {"now": "wrong_type", "by": "unknown_field"}),
 ]
 
 
