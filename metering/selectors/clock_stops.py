@@ -1,6 +1,7 @@
 """What lies ahead in a workspace: the instants at which workers have something to do there."""
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -38,7 +39,7 @@ def next_stop(tenant_id: UUID, *, after: datetime, last_words: timedelta) -> dat
     A period closes (with the grace for late events), a hold or a lease of an activation ends, a licence is about to
     expire or expires, a spawned agent is put away (`last_words` after its end). None if nothing lies ahead.
     """
-    arguments = {
+    arguments: dict[str, Any] = {
         "tenant": tenant_id,
         "after": after,
         "grace": settings.PERMETER_CLOSE_GRACE,

@@ -280,7 +280,7 @@ def _event_columns(lines: Sequence[tuple[Request, Line]]) -> Iterable[str | list
 def _particulars(lines: Sequence[Line]) -> Iterable[str]:
     """What few events have: nothing is sent where none has it."""
     if not any(line.corrects or line.derived_from or line.flags for line in lines):
-        return "{}", "{}", "{}"
+        return ["{}"] * 3
     return (
         uuids(line.corrects for line in lines),
         uuids(line.derived_from for line in lines),
