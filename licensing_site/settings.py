@@ -246,10 +246,13 @@ ACCOUNT_ADAPTER = "licensing_site.account_adapter.AccountAdapter"
 # --- what Permeter itself asks --------------------------------------------------------------------------------------
 PERMETER_WEB_PROCESSES = env.int("PERMETER_WEB_PROCESSES", default=2)
 PERMETER_ACCEPTANCE_WINDOW = timedelta(days=env.int("PERMETER_ACCEPTANCE_WINDOW_DAYS", default=35))
+PERMETER_EVENT_RETENTION = timedelta(days=env.int("PERMETER_EVENT_RETENTION_DAYS", default=762))
 PERMETER_FUTURE_TOLERANCE = timedelta(seconds=env.int("PERMETER_FUTURE_TOLERANCE_SECONDS", default=300))
 PERMETER_CLOSE_GRACE = timedelta(seconds=env.int("PERMETER_CLOSE_GRACE_SECONDS", default=3600))
 PERMETER_SNAPSHOT_MAX_AGE = timedelta(seconds=env.int("PERMETER_SNAPSHOT_MAX_AGE_SECONDS", default=60))
 PERMETER_SIGNING_KEY_LIFE = timedelta(days=env.int("PERMETER_SIGNING_KEY_DAYS", default=90))
+if PERMETER_EVENT_RETENTION < PERMETER_ACCEPTANCE_WINDOW + timedelta(days=31):
+    raise ImproperlyConfigured("PERMETER_EVENT_RETENTION_DAYS is at least 31 more than PERMETER_ACCEPTANCE_WINDOW_DAYS.")
 PERMETER_SIGNING_ALGORITHM = env.str("PERMETER_SIGNING_ALGORITHM", default="EdDSA")
 if PERMETER_SIGNING_ALGORITHM not in {"EdDSA", "Ed25519"}:
     raise ImproperlyConfigured("PERMETER_SIGNING_ALGORITHM is EdDSA or Ed25519, which name the same.")
