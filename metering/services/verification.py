@@ -29,7 +29,7 @@ from tenants.models import Tenant
 # Everything is joined with everything that belongs to it: hashes do that in one pass, whatever the planner guesses.
 _SNAPSHOT = """
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
-SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'
+SET LOCAL enable_nestloop = off; SET LOCAL jit = off; SET LOCAL work_mem = '64MB'
 """
 _AT_ONCE = 500
 
