@@ -1,0 +1,259 @@
+"""The product as vendors, agents and workers meet it, with names where it has ids. It knows no rule."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db import InterfaceError, OperationalError, connection
+from django.test import Client, RequestFactory
+
+from licensing_site.agent_handler import AgentHandler
+from metering.services.closing import close_periods
+from metering.services.expiring_holds import expire_holds
+from metering.services.overage import accrue_overage
+from metering.services.partitions import ensure_partitions
+from metering.services.rollups import roll_up_usage
+from metering.services.verification import verify_ledger
+from tenants.models import Tenant
+from tenants.services.workspaces import move_clock
+from tests import factories
+from tests.factories import ACTOR
+from tests.property.metering_model.book import AGENTS, LICENSES, Bill, Dimensions, UsageLine
+from tests.property.metering_model.faults import Fault, striking
+
+DAY = timedelta(days=1)
+
+
+class Product:
+    """A test workspace with three licences of two customers, and four agents, one of them another's child.
+
+    Its clock begins some days before Europe's clocks go forward and the month ends, at five past the hour: everything
+    in a run happens off the edges of periods, however long the run itself takes.
+    """
+
+    def __init__(self, zone: str, plans: Mapping[str, Mapping[str, Any]]) -> None:
+        self.tenant = factories.make_test_workspace(timezone=zone, currency="USD")
+        real = datetime.now(UTC)
+        self.offset = datetime(real.year + 1, 3, 27, 20, 5, tzinfo=UTC) - real
+        Tenant.objects.filter(pk=self.tenant.pk).update(clock_offset=self.offset)
+        ensure_partitions(self.now() - 60 * DAY, 8)
+        self.zone = ZoneInfo(zone)
+        self.fault: Fault | None = None
+        self.struck = False
+        self._key = factories.make_api_key(self.tenant).text
+        self._client = Client(raise_request_exception=False)
+        self._handler = AgentHandler()
+        self._make(plans)
+
+    def _make(self, plans: Mapping[str, Mapping[str, Any]]) -> None:
+        self.vendor("POST", "/products", {"code": "p", "name": "P"})
+        for code, aggregation in (("tokens", "sum"), ("calls", "count")):
+            body = {"code": code, "name": code, "unit": code, "aggregation": aggregation, "dimensions": ["model"]}
+            self.vendor("POST", "/meters", body)
+        self.plans = {
+            code: self.vendor("POST", "/plans", {"code": code, "name": code, "product": "p", **terms})["id"]
+            for code, terms in plans.items()
+        }
+        self.licenses: dict[str, str] = {}
+        first = next(iter(plans))
+        for name, customer in LICENSES.items():
+            body = {"customer": {"external_id": customer, "name": customer}, "plan": first}
+            self.licenses[name] = self.vendor("POST", "/licenses", body)["license"]["id"]
+        self.customers = {row["external_id"]: row["id"] for row in self.vendor("GET", "/customers")["data"]}
+        self.agents: dict[str, str] = {}
+        self.keys: dict[str, str] = {}
+        for name, (license, path) in AGENTS.items():
+            parent = self.agents[path[-2]] if len(path) > 1 else None
+            body = {"license": self.licenses[license], "name": name, "parent_id": parent}
+            made = self.vendor("POST", "/agents", body)
+            self.agents[name], self.keys[name] = made["agent"]["id"], made["key"]
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.offset
+
+    def forget(self) -> None:
+        """Leave the workers nothing to look for in this workspace."""
+        Tenant.objects.filter(pk=self.tenant.pk).update(clock_offset=None)
+
+    # --- doors
+
+    def vendor(self, method: str, path: str, body: Any = None, *, fails: int | None = None, **query: Any) -> Any:
+        """What the vendors' door answers; with `fails`, the code of that refusal."""
+        response = self._client.generic(
+            method,
+            f"/vendor/v1{path}",
+            json.dumps(body) if body is not None else "",
+            content_type="application/json" if body is not None else "",
+            query_params=query,
+            headers={"Authorization": f"Bearer {self._key}"},
+        )
+        answer = json.loads(response.content) if response.content else None
+        if fails is not None and response.status_code == fails:
+            return answer["code"]
+        assert response.status_code in (200, 201, 204), (method, path, body, response.status_code, answer)
+        return answer
+
+    def agent(self, agent: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Status and body of the agents' door; what met a fault is sent again until it is answered."""
+        fault, self.fault = self.fault, None
+        with striking(fault):
+            status, answer = self._agent(agent, method, path, body)
+        while status in (500, 503):
+            assert fault is not None, answer
+            assert (status, fault.struck) == (503, True), answer
+            status, answer = self._agent(agent, method, path, body)
+        self.struck = fault is not None and fault.struck
+        return status, answer
+
+    def _agent(self, agent: str, method: str, path: str, body: Any) -> tuple[int, Any]:
+        data = json.dumps(body).encode() if body is not None else b""
+        headers = {"Authorization": f"Bearer {self.keys[agent]}"}
+        request = RequestFactory().generic(method, f"/agent/v1{path}", data, "application/json", headers=headers)
+        statuses: list[str] = []
+
+        def start_response(status: str, _headers: Any, *_: Any) -> Any:
+            statuses.append(status)
+
+        content = b"".join(self._handler(request.environ, start_response))  # type: ignore[arg-type]
+        return int(statuses[0][:3]), json.loads(content) if content else None
+
+    # --- agents
+
+    def record(self, agent: str, events: Sequence[tuple[str, UsageLine, datetime | None]]) -> list[str]:
+        sent = [{"id": id, **_line(line), **({"occurred_at": at.isoformat()} if at else {})} for id, line, at in events]
+        status, answer = self.agent(agent, "POST", "/usage", {"events": sent})
+        assert status == 200, answer
+        return [
+            result.get("code", result["status"]) if result["status"] == "rejected" else result["status"]
+            for result in answer["results"]
+        ]
+
+    def ask(
+        self, agent: str, id: str, mode: str, lines: Sequence[UsageLine], **hold: Any
+    ) -> tuple[str, list[tuple[Any, ...]], str | None]:
+        """What `authorize` says, the quotas that refuse, and the hold's id."""
+        body = {"id": id, "mode": mode, "usage": [_line(line) for line in lines], **hold}
+        status, answer = self.agent(agent, "POST", "/authorize", body)
+        if status == 409:
+            assert answer["code"] == "id_conflict", answer
+            return "conflict", [], None
+        assert status == 200, answer
+        if answer["allowed"]:
+            held = answer["hold"]
+            return "replayed" if answer["replayed"] else "allowed", [], held["id"] if held else None
+        refused = [
+            (code["meter"], code["scope"], Decimal(code["limit"]), Decimal(code["used"]), Decimal(code["held"]))
+            for code in answer["codes"]
+        ]
+        return "refused", sorted(refused), None
+
+    def settle(self, agent: str, hold: str, lines: Sequence[UsageLine], id: str | None, final: bool) -> str:
+        body = {"usage": [_line(line) for line in lines], "final": final, **({"id": id} if id else {})}
+        status, answer = self.agent(agent, "POST", f"/holds/{hold}/settle", body)
+        if status != 200:
+            return str(answer["code"])
+        return "replayed" if answer["replayed"] else "settled"
+
+    def release(self, agent: str, hold: str) -> str:
+        status, answer = self.agent(agent, "POST", f"/holds/{hold}/release")
+        return str(answer["hold"]["status"] if status == 200 else answer["code"])
+
+    def extend(self, agent: str, hold: str, ttl: int) -> str:
+        status, answer = self.agent(agent, "POST", f"/holds/{hold}/extend", {"ttl": ttl})
+        return str(answer["hold"]["status"] if status == 200 else answer["code"])
+
+    def standing(self, agent: str) -> list[tuple[Any, ...]]:
+        _, answer = self._agent(agent, "GET", "/quotas", None)
+        return sorted(
+            (
+                row["scope"],
+                row["meter"],
+                tuple(row["filter"].items()),
+                row["period"],
+                row["mode"],
+                *(Decimal(row[name]) for name in ("limit", "used", "held", "remaining")),
+                row["state"],
+                _moment(row["resets_at"]),
+            )
+            for row in answer["data"]
+        )
+
+    # --- workers
+
+    def move(self, by: timedelta) -> None:
+        move_clock(tenant_id=self.tenant.id, actor=ACTOR, by=by)
+        self.offset += by
+
+    def expire(self) -> None:
+        self._work(expire_holds)
+
+    def roll_up(self) -> None:
+        self._work(roll_up_usage)
+
+    def accrue(self) -> None:
+        self._work(accrue_overage)
+
+    def close(self) -> None:
+        self._work(lambda: close_periods(tenant=self.tenant))
+
+    def _work(self, task: Callable[[], object]) -> None:
+        """A worker's task, done again when its connection died."""
+        fault, self.fault = self.fault, None
+        try:
+            with striking(fault):
+                task()
+        except (OperationalError, InterfaceError):
+            assert fault is not None
+            connection.close()
+            task()
+
+    # --- reports
+
+    def usage(self, meter: str, by: str) -> dict[str | None, Decimal]:
+        """All that was recorded of a meter, by `agent`, `license`, `customer` or a dimension."""
+        now = self.now()
+        span = {"from": (now - 60 * DAY).isoformat(), "to": (now + DAY).isoformat()}
+        answer = self.vendor("GET", "/usage", meter=meter, group_by=by, **span)
+        found = {row["group"][by]: Decimal(row["value"]) for row in answer["data"]}
+        assert Decimal(answer["total"]) == sum(found.values(), Decimal(0))
+        names = {id: name for ids in (self.agents, self.licenses, self.customers) for name, id in ids.items()}
+        return {names.get(key or "", key): value for key, value in found.items()}
+
+    def bills(self) -> list[Bill]:
+        names = {id: name for name, id in self.licenses.items()}
+        answer = self.vendor("GET", "/overages", limit=100)
+        assert answer["next_cursor"] is None
+        return [
+            Bill(
+                names[row["on"]["license"]],
+                row["meter"],
+                _moment(row["period_start"]) or datetime.min.replace(tzinfo=UTC),
+                row["status"],
+                *(Decimal(row[name]) for name in ("limit", "used", "quantity", "amount")),
+            )
+            for row in answer["data"]
+        ]
+
+    def differences(self) -> list[str]:
+        return [each.text for each in verify_ledger(tenant=self.tenant).differences]
+
+
+def _line(line: UsageLine) -> dict[str, Any]:
+    body: dict[str, Any] = {"meter": line.meter}
+    if line.meter != "calls":
+        body["quantity"] = format(line.quantity, "f")
+    if line.dimensions:
+        body["dimensions"] = dict(line.dimensions)
+    return body
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+__all__ = ["Dimensions", "Product"]

@@ -1,0 +1,94 @@
+"""Rules of time and money, done the slow and obvious way. Nothing here knows the product's code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+HOUR = timedelta(hours=1)
+NEVER = datetime.max.replace(tzinfo=UTC)
+EVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Window:
+    """[start, end), from ever or for ever where a lifetime is meant."""
+
+    start: datetime
+    end: datetime
+
+    def __contains__(self, at: datetime) -> bool:
+        return self.start <= at < self.end
+
+
+def window_of(period: str, at: datetime, zone: ZoneInfo) -> Window:
+    """The calendar period that holds `at`, by the clocks in `zone` (whose offsets are whole hours)."""
+    local = at.astimezone(zone)
+    today = local.date()
+    match period:
+        case "lifetime":
+            return Window(EVER, NEVER)
+        case "hour":
+            start = at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+            return Window(start, start + HOUR)
+        case "day":
+            days = today, today + timedelta(days=1)
+        case "week":
+            monday = today - timedelta(days=today.weekday())
+            days = monday, monday + timedelta(days=7)
+        case "month":
+            first = today.replace(day=1)
+            days = first, (first + timedelta(days=31)).replace(day=1)
+        case "year":
+            days = today.replace(month=1, day=1), today.replace(year=today.year + 1, month=1, day=1)
+        case _:
+            raise ValueError(period)
+    start, end = (datetime.combine(day, time(), zone).astimezone(UTC) for day in days)
+    return Window(start, end)
+
+
+def charge(quantity: Decimal, price: Mapping[str, Any]) -> Decimal:
+    """What `quantity` units over the allowance cost, in USD, by a price as a vendor sends it."""
+    units = max(Decimal(0), quantity - Decimal(price.get("included_units", "0")))
+    if not units:
+        return Decimal("0.00")
+    exact = {"per_unit": _each, "package": _packages, "graduated": _graduated, "volume": _volume}[price["model"]](
+        units, price
+    )
+    if "minimum" in price:
+        exact = max(exact, Decimal(price["minimum"]))
+    if "maximum" in price:
+        exact = min(exact, Decimal(price["maximum"]))
+    return exact.quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+def _each(units: Decimal, price: Mapping[str, Any]) -> Decimal:
+    return units * Decimal(price["unit_price"])
+
+
+def _packages(units: Decimal, price: Mapping[str, Any]) -> Decimal:
+    packages = 0
+    while packages * Decimal(price["package_size"]) < units:
+        packages += 1
+    return packages * Decimal(price["package_price"])
+
+
+def _graduated(units: Decimal, price: Mapping[str, Any]) -> Decimal:
+    total, below = Decimal(0), Decimal(0)
+    for tier in price["tiers"]:
+        if units > below:
+            top = units if tier["up_to"] is None else min(units, Decimal(tier["up_to"]))
+            total += (top - below) * Decimal(tier["unit_price"]) + Decimal(tier["flat_fee"])
+            below = top
+    return total
+
+
+def _volume(units: Decimal, price: Mapping[str, Any]) -> Decimal:
+    for tier in price["tiers"]:
+        if tier["up_to"] is None or units <= Decimal(tier["up_to"]):
+            return units * Decimal(tier["unit_price"]) + Decimal(tier["flat_fee"])
+    raise ValueError("the last tier is open")
