@@ -49,6 +49,8 @@ class Prefix(StrEnum):
     TOP_UP = "top"
     OVERAGE = "ovg"
     BALANCE = "bal"
+    RUNAWAY_POLICY = "rwp"
+    RUNAWAY_INCIDENT = "rwi"
     ENDPOINT = "whe"
     DELIVERY = "dlv"
 

@@ -11,6 +11,8 @@ django.setup(set_prefix=False)
 
 from licensing_site.agent_handler import AgentHandler
 from licensing_site.key_use_writer import start_key_use_writer
+from licensing_site.refusal_writer import start_refusal_writer
 
 application = AgentHandler()
 start_key_use_writer()
+start_refusal_writer()

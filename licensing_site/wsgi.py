@@ -16,12 +16,14 @@ full_application = get_wsgi_application()
 from licensing_site.agent_handler import AgentHandler
 from licensing_site.key_use_writer import start_key_use_writer
 from licensing_site.memory import spare_the_collector
+from licensing_site.refusal_writer import start_refusal_writer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 agent_application = AgentHandler()
 start_key_use_writer()
+start_refusal_writer()
 spare_the_collector()
 
 

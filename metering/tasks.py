@@ -5,7 +5,17 @@ from uuid import UUID
 import structlog
 from celery import shared_task
 
-from metering.services import closing, expiring_holds, overage, partitions, rollups, running_jobs, verification
+from metering.services import (
+    call_profiles,
+    closing,
+    expiring_holds,
+    overage,
+    partitions,
+    rollups,
+    runaway_guard,
+    running_jobs,
+    verification,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -70,3 +80,15 @@ def run_waiting_jobs() -> None:
     """Do the jobs whose message was lost or whose worker died; every half a minute."""
     while running_jobs.run_job():
         pass
+
+
+@shared_task(name="metering.watch_agents", ignore_result=True)
+def watch_agents() -> None:
+    """Act on the agents that run away; every 5 seconds."""
+    runaway_guard.watch_agents()
+
+
+@shared_task(name="metering.profile_calls", ignore_result=True)
+def profile_calls() -> None:
+    """Keep what agents usually do, for the rules that compare; every ten minutes."""
+    call_profiles.profile_calls()

@@ -48,6 +48,20 @@ def resume_agent(*, tenant: Tenant, agent_id: UUID, actor: Actor, reason: str = 
         return _move(agent, actor, "agent.resumed", reason, status=AgentStatus.ACTIVE, suspended_at=None, throttle=None)
 
 
+def lift_suspension(*, tenant: Tenant, agent_id: UUID, actor: Actor, reason: str = "") -> Agent:
+    """End a suspension and nothing else: a throttle stays. Emits `agent.resumed`; an active agent stays as it is.
+
+    Raises NotFound, Conflict `agent_revoked` or `agent_archived`, RevocationPending.
+    """
+    with transaction.atomic():
+        agent = _locked(tenant, agent_id)
+        _refuse_if_revoked(agent, "resumed")
+        if agent.status == AgentStatus.ACTIVE:
+            republish(agent.tenant_id, EpochKey(EpochKind.AGENT, agent.id))
+            return agent
+        return _move(agent, actor, "agent.resumed", reason, status=AgentStatus.ACTIVE, suspended_at=None)
+
+
 def revoke_agent(*, tenant: Tenant, agent_id: UUID, actor: Actor, reason: str = "") -> Agent:
     """Revoke an agent and all below it for good: their keys are 401 in every process when this returns.
 

@@ -1,7 +1,7 @@
 """How often each agent called in each minute, and how often it was refused.
 
 The gate's script counts calls and those that a rate limit refused. What is refused later (licence, quota) is
-noted here and rides along with the process's next flight, so that it costs no round trip of its own.
+noted here, and a thread of the process tells Valkey of it every second: no call pays a round trip for it.
 """
 
 import threading
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from common.valkey import valkey
-from common.valkey_scripts import Text
 
 #: Counts are kept for two hours: long enough for a baseline, short enough to need no sweeping.
 LIFETIME = 2 * 60 * 60
@@ -42,6 +41,24 @@ def read_call_counts(tenant_id: UUID, minutes: Sequence[int]) -> list[dict[UUID,
     for minute in minutes:
         flight.hgetall(counts_key(tenant_id, minute))
     return [_parsed(fields) for fields in flight.execute()]
+
+
+def read_call_counts_of(
+    tenant_id: UUID, agent_ids: Sequence[UUID], minutes: Sequence[int]
+) -> dict[UUID, list[CallCount]]:
+    """Counts of these agents alone, for each of `minutes`, in their order. Raises redis.RedisError."""
+    if not agent_ids or not minutes:
+        return {agent_id: [] for agent_id in agent_ids}
+    fields = [name for agent_id in agent_ids for name in (agent_id.hex, refusals_field(agent_id))]
+    flight = valkey().pipeline(transaction=False)
+    for minute in minutes:
+        flight.hmget(counts_key(tenant_id, minute), fields)
+    found: dict[UUID, list[CallCount]] = {agent_id: [] for agent_id in agent_ids}
+    for values in flight.execute():
+        for place, agent_id in enumerate(agent_ids):
+            calls, refusals = values[2 * place : 2 * place + 2]
+            found[agent_id].append(CallCount(int(calls or 0), int(refusals or 0)))
+    return found
 
 
 def _parsed(fields: dict[bytes | str, bytes | str]) -> dict[UUID, CallCount]:
@@ -79,11 +96,11 @@ class RefusalNotes:
             self.add(tenant_id, agent_id, minute=minute, count=count)
 
 
-def commands(notes: dict[tuple[UUID, int, UUID], int]) -> list[list[Text]]:
-    """The Valkey commands that count these notes."""
-    found: list[list[Text]] = []
+def add_refusals(notes: dict[tuple[UUID, int, UUID], int]) -> None:
+    """Count these notes in Valkey, in one flight. Raises redis.RedisError."""
+    flight = valkey().pipeline(transaction=False)
     for (tenant_id, minute, agent_id), count in notes.items():
-        key = counts_key(tenant_id, minute)
-        found.append(["HINCRBY", key, refusals_field(agent_id), count])
-        found.append(["EXPIRE", key, LIFETIME, "NX"])
-    return found
+        flight.hincrby(counts_key(tenant_id, minute), refusals_field(agent_id), count)
+    for tenant_id, minute in {(tenant_id, minute) for tenant_id, minute, _ in notes}:
+        flight.expire(counts_key(tenant_id, minute), LIFETIME, nx=True)
+    flight.execute()

@@ -79,11 +79,9 @@ def check_gate(
     if not commands:
         return []
     _pause.check()
-    notes = _notes.take()
     try:
-        verdicts = _fly(commands, notes, riders, now)
+        verdicts = _fly(commands, riders, now)
     except redis.RedisError as error:
-        _notes.put_back(notes)
         _pause.begin()
         log.warning("gate.unavailable", error=type(error).__name__, detail=str(error))
         raise GateUnavailable(str(error)) from error
@@ -91,18 +89,34 @@ def check_gate(
 
 
 def note_refusal(tenant_id: UUID, agent_id: UUID) -> None:
-    """Count a call of this agent as refused, by its licence or a quota; Valkey hears of it with the next flight."""
+    """Count a call of this agent as refused, by its licence or a quota; `write_refusals` tells Valkey."""
     _notes.add(tenant_id, agent_id, minute=_minute(None))
+
+
+def write_refusals() -> int:
+    """Tell Valkey of the refusals that were noted since the last time, in one flight; how many those are.
+
+    A thread of each server process calls this, so that no call waits for it. What cannot be delivered is kept for
+    the next time. Raises redis.RedisError.
+    """
+    notes = _notes.take()
+    if not notes:
+        return 0
+    try:
+        call_counts.add_refusals(notes)
+    except redis.RedisError:
+        _notes.put_back(notes)
+        raise
+    return sum(notes.values())
 
 
 def _fly(
     commands: Sequence[GateCommand],
-    notes: dict[tuple[UUID, int, UUID], int],
     riders: Sequence[Sequence[Text]],
     now: int | None,
 ) -> list[GateVerdict]:
     run_id = current_run_id()
-    if len(commands) == 1 and not notes and not riders:
+    if len(commands) == 1 and not riders:
         part = _lone_part(commands[0], run_id)
         [answer] = run_scripts(valkey(), [part.call(now)])
         return part.verdicts(answer, trusted=current_run_id() == run_id)
@@ -115,7 +129,7 @@ def _fly(
         for start in range(0, len(of_tenant), _COMMANDS_A_CALL)
     ]
     parts = [_Part([commands[position] for position in chunk], run_id) for chunk in chunks]
-    answers = run_scripts(valkey(), [part.call(now) for part in parts], [*call_counts.commands(notes), *riders])
+    answers = run_scripts(valkey(), [part.call(now) for part in parts], riders)
     # The flight may have made a new connection, to a server that began anew, perhaps from an older copy.
     same_server = current_run_id() == run_id
     verdicts: dict[int, GateVerdict] = {}

@@ -4,10 +4,12 @@ from metering.models.ledger import EventId, LateEntry, RollupCursor, UsageEvent,
 from metering.models.meters import DimensionValue, Meter, RateCardEntry
 from metering.models.money import OverageRecord, Price
 from metering.models.quotas import Balance, BalanceValue, Hold, HoldLine, Quota, TopUp, TopUpBurn
+from metering.models.runaway import CallProfile, RunawayIncident, RunawayPolicy
 
 __all__ = [
     "Balance",
     "BalanceValue",
+    "CallProfile",
     "DimensionValue",
     "EventId",
     "Hold",
@@ -19,6 +21,8 @@ __all__ = [
     "Quota",
     "RateCardEntry",
     "RollupCursor",
+    "RunawayIncident",
+    "RunawayPolicy",
     "TopUp",
     "TopUpBurn",
     "UsageEvent",

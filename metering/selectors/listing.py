@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db.models import Prefetch
 
 from licenses.models import Plan
-from metering.models import Hold, Meter, OverageRecord, Price, Quota, RateCardEntry
+from metering.models import Hold, Meter, OverageRecord, Price, Quota, RateCardEntry, RunawayPolicy
 from tenants.models import TenantQuerySet
 
 
@@ -24,12 +24,13 @@ def quotas_of(tenant_id: UUID) -> TenantQuerySet[Quota]:
 
 
 def with_terms(plans: TenantQuerySet[Plan], tenant_id: UUID) -> TenantQuerySet[Plan]:
-    """Plans with their quotas and prices that are in force, as `quotas` and `prices`."""
+    """Plans with their quotas and prices that are in force, as `quotas` and `prices`, and their `runaway_policies`."""
     quotas = Quota.objects.for_tenant(tenant_id).filter(archived_at__isnull=True)
     prices = Price.objects.for_tenant(tenant_id).filter(archived_at__isnull=True)
     with_quotas: Prefetch[Any] = Prefetch("quotas", quotas.select_related("meter").order_by("created_at", "id"))
     with_prices: Prefetch[Any] = Prefetch("prices", prices.select_related("meter").order_by("created_at", "id"))
-    return plans.prefetch_related(with_quotas, with_prices)
+    with_rules: Prefetch[Any] = Prefetch("runaway_policies", RunawayPolicy.objects.for_tenant(tenant_id))
+    return plans.prefetch_related(with_quotas, with_prices, with_rules)
 
 
 def overages_of(tenant_id: UUID) -> TenantQuerySet[OverageRecord]:

@@ -17,6 +17,7 @@ from metering.selectors.quotas import quotas_of_plan
 from metering.services.prices import check_priced, read_prices, replace_prices
 from metering.services.quota_fields import QuotaSpec, read_quota
 from metering.services.quotas import change_quota, insert_quota, retire_quota
+from metering.services.runaway_policies import set_plan_policy
 from tenants.domain.actors import Actor
 from tenants.domain.enums import EpochKind
 from tenants.models import Tenant
@@ -36,9 +37,10 @@ def create_plan_with_terms(
     actor: Actor,
     quotas: Sequence[Mapping[str, Any]] = (),
     prices: Sequence[Mapping[str, Any]] = (),
+    runaway: Sequence[Mapping[str, Any]] = (),
     **plan: Any,
 ) -> Plan:
-    """Make a plan (`plan`: what `licenses.services.plans.create_plan` takes) with its quotas and prices.
+    """Make a plan (`plan`: what `licenses.services.plans.create_plan` takes) with its quotas, prices and rules.
 
     Quotas are of scope license unless they say customer or agent. All or nothing. Raises what `create_plan` does, and
     Invalid (`price_without_quota`, `price_ambiguous`, `currency_mixed`, `price_repeated`, `duplicate` for a quota).
@@ -49,6 +51,7 @@ def create_plan_with_terms(
         _replace_quotas(tenant, actor, made, _read_quotas(tenant, made, quotas))
         replace_prices(tenant, actor, made.id, read_prices(tenant, prices))
         check_priced(tenant, made.id)
+        set_plan_policy(tenant=tenant, plan=made, actor=actor, rules=runaway)
         bump_epochs(tenant.id, EpochKey(EpochKind.TENANT, tenant.id))
     return made
 
@@ -60,9 +63,10 @@ def update_plan_with_terms(
     actor: Actor,
     quotas: Sequence[Mapping[str, Any]] | UnsetType = UNSET,
     prices: Sequence[Mapping[str, Any]] | UnsetType = UNSET,
+    runaway: Sequence[Mapping[str, Any]] | UnsetType = UNSET,
     **changes: Any,
 ) -> Plan:
-    """Change what is given; `quotas` and `prices` replace their lists.
+    """Change what is given; `quotas`, `prices` and `runaway` replace their lists.
 
     A quota that counts the same as before keeps its row, id and balances, whatever else changes in it; one that is no
     longer listed is archived. A price that changed is archived and made anew. Raises what `update_plan` does, and what
@@ -77,6 +81,9 @@ def update_plan_with_terms(
             replace_prices(tenant, actor, plan.id, read_prices(tenant, prices))
         if quotas is not UNSET or prices is not UNSET:
             check_priced(tenant, plan.id)
+        if runaway is not UNSET:
+            set_plan_policy(tenant=tenant, plan=plan, actor=actor, rules=runaway)
+        if quotas is not UNSET or prices is not UNSET:
             bump_epochs(tenant.id, EpochKey(EpochKind.TENANT, tenant.id))
     return plan
 

@@ -46,6 +46,8 @@ class Scope(StrEnum):
     TEST_CLOCK_READ = "test-clock:read"
     TEST_CLOCK_WRITE = "test-clock:write"
     JOBS_READ = "jobs:read"
+    RUNAWAY_INCIDENTS_READ = "runaway-incidents:read"
+    RUNAWAY_INCIDENTS_WRITE = "runaway-incidents:write"
     API_KEYS_READ = "api-keys:read"
     API_KEYS_WRITE = "api-keys:write"
     AUDIT_ENTRIES_READ = "audit-entries:read"

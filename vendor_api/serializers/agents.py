@@ -12,6 +12,7 @@ from common.ids import Prefix
 from licenses.domain.enums import AgentKind, AgentStatus, DisplayedAgentStatus, KeyStatus
 from licenses.services.agent_keys import MAX_OVERLAP
 from licenses.services.instances import count_active
+from metering.selectors.runaway import own_rules
 from vendor_api.serializers.base import Beside, Body, Shape
 from vendor_api.serializers.common import (
     MetadataField,
@@ -22,6 +23,7 @@ from vendor_api.serializers.common import (
     networks_field,
 )
 from vendor_api.serializers.fields import ChoiceField, IdField, ReferenceField, TextField, TimeField, WholeNumberField
+from vendor_api.serializers.runaway import RunawayRuleShape, rules_field
 
 
 class AgentBody(Body):
@@ -42,6 +44,9 @@ class AgentBody(Body):
     rate_limits = capped_list(RateLimitBody)
     hold_limit = WholeNumberField(
         required=False, allow_null=True, help_text="Open holds at once, those of agents below it included."
+    )
+    runaway = rules_field(
+        allow_null=True, help_text="Rules of the runaway guard in place of its plans'; `[]`: none, null: its plans'."
     )
     metadata = MetadataField(required=False)
 
@@ -92,6 +97,7 @@ class AgentShape(ResourceShape):
     rate_limits = RateLimitShape(many=True)
     hold_limit = serializers.IntegerField(allow_null=True)
     throttle = ThrottleShape(allow_null=True)
+    runaway = RunawayRuleShape(many=True, allow_null=True, help_text="Its own rules; null: its plans' hold.")
     instances = InstancesShape()
     spawned = serializers.BooleanField()
     metadata = MetadataField()
@@ -102,7 +108,9 @@ class AgentShape(ResourceShape):
     def to_representation(self, instance: Any) -> dict[str, Any]:
         active = self.context.get("active")
         counts = count_active(instance.tenant_id, [instance.id]) if active is None else active
-        instance = Beside(instance, instances={"active": counts.get(instance.id, 0)})
+        policies = self.context.get("runaway")
+        rules = own_rules(instance.tenant_id, [instance.id]) if policies is None else policies
+        instance = Beside(instance, instances={"active": counts.get(instance.id, 0)}, runaway=rules.get(instance.id))
         ends = instance.expires_at
         if instance.status == AgentStatus.ACTIVE and ends is not None and ends <= self.context["at"]:
             instance = Beside(instance, status=DisplayedAgentStatus.EXPIRED.value)

@@ -12,7 +12,7 @@ from licenses.domain.activations import MAX_LEASE
 from licenses.domain.enums import LapsePolicy
 from licenses.services.plans import MAX_NOTICE_DAYS, MAX_NOTICES
 from metering.domain.enums import PriceModel
-from vendor_api.serializers.base import Body, Shape
+from vendor_api.serializers.base import Beside, Body, Shape
 from vendor_api.serializers.common import (
     LevelRateLimitBody,
     LevelRateLimitShape,
@@ -34,6 +34,7 @@ from vendor_api.serializers.fields import (
     WholeNumberField,
 )
 from vendor_api.serializers.quotas import PlanQuotaBody, QuotaTermsShape
+from vendor_api.serializers.runaway import RULES_EXAMPLE, RunawayRuleShape, rules_field
 
 MAX_PARTS = 200
 
@@ -182,6 +183,7 @@ class PlanBody(Body):
     grants = capped_list(GrantBody, at_most=MAX_PARTS)
     quotas = capped_list(PlanQuotaBody, at_most=MAX_PARTS)
     prices = capped_list(PriceBody, at_most=MAX_PARTS)
+    runaway = rules_field(help_text="Rules of the runaway guard for each agent under its licenses; `[]`: none.")
     metadata = MetadataField(required=False)
 
 
@@ -207,8 +209,13 @@ class PlanShape(ResourceShape):
     grants = GrantShape(many=True)
     quotas = QuotaTermsShape(many=True)
     prices = PriceShape(many=True)
+    runaway = RunawayRuleShape(many=True)
     metadata = MetadataField()
     archived_at = TimeField(allow_null=True)
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        rules = [rule for policy in instance.runaway_policies.all() for rule in policy.rules]
+        return super().to_representation(Beside(instance, runaway=rules))
 
 
 PLAN_EXAMPLE: dict[str, Any] = {
@@ -222,4 +229,5 @@ PLAN_EXAMPLE: dict[str, Any] = {
     "grants": [{"feature": "models", "value": ["small", "large"]}, {"feature": "web_search", "value": True}],
     "quotas": [{"meter": "tokens", "limit": "1000000", "period": "month", "mode": "soft", "scope": "license"}],
     "prices": [{"meter": "tokens", "currency": "USD", "model": "per_unit", "unit_price": "0.000002"}],
+    "runaway": RULES_EXAMPLE,
 }

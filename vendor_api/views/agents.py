@@ -14,8 +14,10 @@ from common.ids import Prefix
 from licenses.selectors.listing import agent_keys_of, agents_of
 from licenses.selectors.lookup import get_agent
 from licenses.services import agent_keys, agents
-from licenses.services.bulk_agents import create_agent_keys, create_agents
+from licenses.services.bulk_agents import create_agent_keys
 from licenses.services.instances import count_active
+from metering.selectors.runaway import own_rules
+from metering.services import agent_terms
 from tenants.domain.scopes import Scope
 from vendor_api.filters.resources import AgentFilter, KeyFilter
 from vendor_api.operations import Resource
@@ -72,15 +74,16 @@ class AgentsView(BulkView):
     def post(self) -> HttpResponse:
         if isinstance(self.body, Items):
             return self.make_all(self.body, self._make, active={})  # new agents have no copies yet
-        return self.show(_shown_agent(agents.create_agent(**self.who(), **self.body)))
+        return self.show(_shown_agent(agent_terms.create_agent_with_terms(**self.who(), **self.body)))
 
     def _make(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any] | Problem]:
-        made = create_agents(**self.who(), items=items)
+        made = agent_terms.create_agents_with_terms(**self.who(), items=items)
         return [each if isinstance(each, Problem) else _shown_agent(each) for each in made]
 
     def beside(self, rows: Sequence[Any]) -> dict[str, Any]:
-        """The copies of all agents of a page, in one flight."""
-        return {"active": count_active(self.tenant.id, [agent.id for agent in rows])}
+        """The copies of all agents of a page, in one flight, and their rules of the runaway guard, in one query."""
+        agent_ids = [agent.id for agent in rows]
+        return {"active": count_active(self.tenant.id, agent_ids), "runaway": own_rules(self.tenant.id, agent_ids)}
 
 
 class AgentView(VendorView):
@@ -97,7 +100,7 @@ class AgentView(VendorView):
 
     def patch(self, id: str) -> HttpResponse:
         agent = get_agent(self.tenant, id)
-        return self.show(agents.update_agent(**self.who(), agent_id=agent.id, **self.body))
+        return self.show(agent_terms.update_agent_with_terms(**self.who(), agent_id=agent.id, **self.body))
 
     def delete(self, id: str) -> HttpResponse:
         agents.archive_agent(**self.who(), agent_id=get_agent(self.tenant, id).id)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from uuid import UUID, uuid4
 
 import pytest
+import redis
 from hypothesis import HealthCheck, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from licenses.domain.gcra import SECOND, policy, step
 from licenses.domain.rate_limits import GateLimit
 from licenses.services import gate
 from licenses.services.call_counts import CallCount, RefusalNotes, read_call_counts
-from licenses.services.gate import GateCommand, GateUnavailable, check_gate, note_refusal
+from licenses.services.gate import GateCommand, GateUnavailable, check_gate, note_refusal, write_refusals
 from tests.own_valkey import OwnValkey
 
 T0 = 1_790_000_000 * SECOND
@@ -237,14 +238,15 @@ def test_check_gate__counters__are_gone_after_two_hours(server: OwnValkey) -> No
     assert sorted(round(lifetime / 10) * 10 for lifetime in lifetimes) == [20, 7200]
 
 
-def test_note_refusal__decided_after_the_gate__rides_with_the_next_flight() -> None:
+def test_note_refusal__decided_after_the_gate__is_written_apart_from_calls() -> None:
     tenant_id, agent_id = uuid4(), uuid4()
     minute = int(time.time()) // 60
     note_refusal(tenant_id, agent_id)
     note_refusal(tenant_id, agent_id)
 
     check_gate([GateCommand(uuid4())])
-    check_gate([GateCommand(uuid4())])
+    assert read_call_counts(tenant_id, [minute, minute + 1]) == [{}, {}]
+    assert (write_refusals(), write_refusals()) == (2, 0)
 
     counts = read_call_counts(tenant_id, [minute, minute + 1])
     assert sum(count.refusals for by_agent in counts for count in by_agent.values()) == 2
@@ -280,6 +282,8 @@ def test_check_gate__server_away_and_back__says_so_and_recovers(settings: Settin
         own.keep()
         own.stop()
         note_refusal(tenant_id, agent_id)
+        with pytest.raises(redis.RedisError):
+            write_refusals()
         with pytest.raises(GateUnavailable):
             check_gate([command])
         own.start()
@@ -288,6 +292,7 @@ def test_check_gate__server_away_and_back__says_so_and_recovers(settings: Settin
         time.sleep(0.6)
         # The copy that the server began with holds 4; nobody knows what it has missed since.
         assert check_gate([command])[0].epochs == (None,)
+        assert write_refusals() == 1
         minute = int(time.time()) // 60
         counts = read_call_counts(tenant_id, [minute - 1, minute])
     assert sum(count.refusals for by_agent in counts for count in by_agent.values()) == 1
