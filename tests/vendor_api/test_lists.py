@@ -118,6 +118,8 @@ def test_licenses__filtered(shop: Shop, query: dict[str, str], matches: bool) ->
         ("/overages", {"meter": "tokens", "status": "open", "plan": "pro"}, 0),
         ("/holds", {"status": "open"}, 0),
         ("/holds", {"status": "expired", "customer": "acme"}, 0),
+        ("/runaway-incidents", {"status": "open", "customer": "acme"}, 0),
+        ("/runaway-incidents", {"rule": "refusal_share", "action": "suspend"}, 0),
     ],
 )
 def test_lists__filtered__have_what_was_asked_for(shop: Shop, path: str, query: dict[str, Any], count: int) -> None:

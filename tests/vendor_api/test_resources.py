@@ -96,6 +96,7 @@ def test_plan__made_with_its_terms__answers_them_as_sent(shop: Shop) -> None:
             {"feature": "models", "value": ["small", "large"]},
             {"feature": "web_search", "value": True},
         ],
+        "runaway": [],
         "metadata": {},
         "archived_at": None,
     }
@@ -229,6 +230,7 @@ def test_agent__made_changed_and_moved_between_states(shop: Shop) -> None:
         "rate_limits": [],
         "hold_limit": None,
         "throttle": None,
+        "runaway": None,
         "instances": {"active": 0},
         "spawned": False,
         "metadata": {},
@@ -404,6 +406,6 @@ def test_close_periods__of_the_past__is_a_job_to_poll(shop: Shop, django_capture
     assert [row["id"] for row in shop.door.listed("/jobs", status="pending")] == [answer["id"]]
 
 
-@pytest.mark.parametrize("path", ["/overages", "/holds", "/jobs"])
+@pytest.mark.parametrize("path", ["/overages", "/holds", "/jobs", "/runaway-incidents"])
 def test_records__of_nothing_yet__are_an_empty_page(door: Door, path: str) -> None:
     assert door.get(path).json == {"data": [], "next_cursor": None}

@@ -73,11 +73,13 @@ class AgentsView(BulkView):
 
     def post(self) -> HttpResponse:
         if isinstance(self.body, Items):
-            return self.make_all(self.body, self._make, active={})  # new agents have no copies yet
+            rules: dict[UUID, Any] = {}  # filled as they are made; new agents have no copies yet
+            return self.make_all(self.body, partial(self._make, rules), active={}, runaway=rules)
         return self.show(_shown_agent(agent_terms.create_agent_with_terms(**self.who(), **self.body)))
 
-    def _make(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any] | Problem]:
+    def _make(self, rules: dict[UUID, Any], items: Sequence[dict[str, Any]]) -> list[dict[str, Any] | Problem]:
         made = agent_terms.create_agents_with_terms(**self.who(), items=items)
+        rules |= own_rules(self.tenant.id, [each.agent.id for each in made if not isinstance(each, Problem)])
         return [each if isinstance(each, Problem) else _shown_agent(each) for each in made]
 
     def beside(self, rows: Sequence[Any]) -> dict[str, Any]:
