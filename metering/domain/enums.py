@@ -18,6 +18,22 @@ class Aggregation(StrEnum):
         return self in (Aggregation.SUM, Aggregation.COUNT)
 
 
+class DimensionType(StrEnum):
+    """What values a dimension takes, where its meter says so."""
+
+    STRING = "string"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+
+
+class EventFlag(StrEnum):
+    """What is to be known of an event beside what it counts."""
+
+    NOT_COUNTED = "not_counted"
+    RATE_MISSING = "rate_missing"
+    DIMENSION_OVERFLOW = "dimension_overflow"
+
+
 class Period(StrEnum):
     """How long an allowance lasts before the next one begins."""
 

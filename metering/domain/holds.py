@@ -2,10 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
-from metering.domain.numbers import EXACT, ZERO, sum_exact
+from common.quantities import MAX_DECIMALS
+from metering.domain.numbers import EXACT, ROUNDING, ZERO, sum_exact
 from metering.domain.terms import MeterTerms
+
+_UP = ROUNDING.copy()
+_UP.rounding = ROUND_CEILING
+_STEP = Decimal(1).scaleb(-MAX_DECIMALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +82,33 @@ def cap(held: Sequence[HeldLine], asked: Sequence[SettledLine], places: Sequence
     return counted
 
 
-def to_release(place: int, reserved: Decimal, asked: Sequence[SettledLine], places: Sequence[int | None]) -> Decimal:
-    """What a part's settlement gives back of one held line: as much as it counted, at most what is reserved."""
-    counted = ZERO
-    for line, of_place in zip(asked, places, strict=True):
-        if of_place == place:
-            counted = EXACT.add(counted, line.quantity)
-    return min(reserved, counted)
+def counted_of(place: int, asked: Sequence[SettledLine], places: Sequence[int | None]) -> Decimal:
+    """How much a settlement counts of one held line."""
+    return sum_exact(line.quantity for line, of_place in zip(asked, places, strict=True) if of_place == place)
+
+
+def to_release(held: HeldLine, counted: Decimal, first: Decimal, reserved: Decimal) -> Decimal:
+    """What a balance gets back where a part counts `counted` of a held line, at most what is reserved.
+
+    `first` is what the line reserved there at first: its own quantity, or on a cost meter what that was estimated to
+    cost. What stays reserved is its share of what is not settled yet, rounded up to 12 decimals: the same however the
+    parts were cut, and all of it comes back with the last.
+    """
+    settled = EXACT.add(held.settled, counted)
+    if settled >= held.quantity:
+        return reserved
+    left = EXACT.subtract(held.quantity, settled)
+    stays = left if first == held.quantity else _share(first, left, held.quantity)
+    return max(ZERO, EXACT.subtract(reserved, stays))
 
 
 def total(asked: Sequence[SettledLine]) -> Decimal:
     """All quantities together."""
     return sum_exact(line.quantity for line in asked)
+
+
+def _share(whole: Decimal, part: Decimal, parts: Decimal) -> Decimal:
+    return _UP.divide(EXACT.multiply(whole, part), parts).quantize(_STEP, context=_UP)
 
 
 def _leaders(held: Sequence[HeldLine]) -> list[int]:

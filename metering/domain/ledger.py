@@ -12,6 +12,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from licenses.domain.rate_limits import HoldLimit
+from metering.domain import counting
 from metering.domain.digests import Digest
 from metering.domain.enums import EventKind, QuotaMode
 from metering.domain.numbers import EXACT, ZERO
@@ -53,6 +54,8 @@ class BalanceState:
     changed: bool = False
     quiet_below: Decimal = ZERO
     """No threshold is crossed while less than this is used."""
+    observed: counting.Observed | None = None
+    """Of meters that do not add up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,20 @@ class Line:
     corrects: UUID | None = None
     derived_from: UUID | None = None
     flags: tuple[str, ...] = ()
+    unit_price: Decimal | None = None
+    """By which a derived amount follows from its source's quantity."""
+    sent: Mapping[str, str] | None = None
+    """The dimensions as they were sent, where others count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unrated:
+    """A line for which a cost meter that limits its caller has no rate: what it would cost nobody knows."""
+
+    meter_code: str
+    cost_meter_code: str
+    quota: QuotaTerms
+    dimensions: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -129,7 +146,8 @@ class Request:
     `releases` is what a settlement gives back, by balance; `occurred_given` whether the caller named the time:
     a retry that does not is the same payload whenever it comes. `only_replay` marks one that may repeat what was
     done and do nothing new, such as the settlement of a hold that is settled. `hold_limits` say how many holds may be
-    open at once; `crowded` are those that refuse.
+    open at once; `crowded` are those that refuse. `derived` are the amounts that its lines come to on cost meters, and
+    `unrated` the lines that have none where they should: an ask is refused for them.
     """
 
     caller: Caller
@@ -148,11 +166,18 @@ class Request:
     hold_limits: Sequence[HoldLimit] = ()
     crowded: tuple[Crowded, ...] = ()
     known: KnownId | None = None
+    derived: Sequence[Line] = ()
+    unrated: tuple[Unrated, ...] = ()
 
     @property
     def event_ids(self) -> tuple[UUID, ...]:
         """The events that this request makes; a hold makes none."""
         return () if self.kind is EventKind.HOLD else tuple(line.event_id for line in self.lines)
+
+    @property
+    def counting(self) -> Sequence[Line]:
+        """All that counts: its lines, and what is derived from them."""
+        return (*self.lines, *self.derived) if self.derived else self.lines
 
     @property
     def occurred_at(self) -> datetime:
@@ -233,7 +258,7 @@ def decide(
             run.count()
             request.refusals = _refusals(balances, request)
             request.crowded = _crowded(open_holds or {}, request)
-            if request.refusals or request.crowded:
+            if request.refusals or request.crowded or request.unrated:
                 request.verdict = Verdict.REFUSED
                 continue
         if not run.joined(request):
@@ -265,11 +290,13 @@ class _Run:
 
     def joined(self, request: Request) -> bool:
         """Whether the request is part of the run now, or begins one."""
-        if request.kind is not EventKind.USAGE or len(request.lines) != 1 or request.releases:
+        if request.kind is not EventKind.USAGE or len(request.lines) != 1 or request.releases or request.derived:
             return False
         line = request.lines[0]
         if line.targets is not self._targets:
             self.count()
+            if line.meter.rules is not None and not line.meter.aggregation.adds_up:
+                return False
             if any(self._balances[target.own].closed for target in line.targets):
                 return False
             self._targets, self._first = line.targets, request
@@ -307,7 +334,7 @@ def _same(request: Request, seen: KnownId) -> bool:
 
 def _refusals(balances: Mapping[UUID, BalanceState], request: Request) -> tuple[Refusal, ...]:
     refusals = []
-    for target, quantity in _asked(request.lines):
+    for target, quantity in _asked(balances, request):
         quota = target.quota
         most = quota.blocks_above
         if most is None:
@@ -318,16 +345,16 @@ def _refusals(balances: Mapping[UUID, BalanceState], request: Request) -> tuple[
     return tuple(refusals)
 
 
-def _asked(lines: Sequence[Line]) -> Iterable[tuple[Target, Decimal]]:
+def _asked(balances: Mapping[UUID, BalanceState], request: Request) -> Iterable[tuple[Target, Decimal]]:
     """How much is asked of each balance; one line names each but once."""
-    if len(lines) == 1:
+    lines = request.counting
+    if len(lines) == 1 and lines[0].meter.rules is None:
         return [(target, lines[0].quantity) for target in lines[0].targets]
-    asked: dict[UUID, tuple[Target, Decimal]] = {}
+    together: dict[UUID, tuple[Target, list[Line]]] = {}
     for line in lines:
         for target in line.targets:
-            _, before = asked.get(target.own, (target, ZERO))
-            asked[target.own] = (target, EXACT.add(before, line.quantity))
-    return asked.values()
+            together.setdefault(target.own, (target, []))[1].append(line)
+    return [(target, counting.asked(balances[id], of_it)) for id, (target, of_it) in together.items()]
 
 
 def _crowded(open_holds: Mapping[UUID, OpenHolds], request: Request) -> tuple[Crowded, ...]:
@@ -343,7 +370,7 @@ def _apply(balances: Mapping[UUID, BalanceState], request: Request, decision: De
         balance = balances[balance_id]
         balance.held = EXACT.subtract(balance.held, quantity)
         balance.changed = True
-    for line in request.lines:
+    for line in request.counting:
         for target in line.targets:
             balance = balances[target.own]
             if request.kind is EventKind.HOLD:
@@ -353,8 +380,11 @@ def _apply(balances: Mapping[UUID, BalanceState], request: Request, decision: De
             if balance.closed:
                 balance = balances[target.open]
                 decision.late.append(Late(line.event_id, line.occurred_at, target.own, balance.id, line.quantity))
-            balance.used = EXACT.add(balance.used, line.quantity)
-            balance.changed = True
+            if line.meter.rules is None or line.meter.aggregation.adds_up:
+                balance.used = EXACT.add(balance.used, line.quantity)
+                balance.changed = True
+            else:
+                counting.count(balance, line)
             _cross(balance, target.quota, request, decision)
 
 

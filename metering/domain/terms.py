@@ -9,20 +9,57 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from licenses.domain.rate_limits import HoldLimit
-from metering.domain.enums import Aggregation, Anchor, Period, QuotaMode, Scope
+from metering.domain.enums import Aggregation, Anchor, DimensionType, Period, QuotaMode, Scope
 from metering.domain.periods import Window, period_window
 from metering.domain.quota_keys import balance_id
+from metering.domain.rate_cards import Rate
 
 
 @dataclass(frozen=True, slots=True)
 class MeterTerms:
-    """A meter as the ledger needs it; `dimensions` are the names that events may carry."""
+    """A meter as the ledger needs it; `dimensions` are the names that events may carry.
+
+    `rules` say what is particular about it: None on a plain sum or count meter, and nothing of them is looked at.
+    A `derived` one is a cost meter: its amounts follow from events of other meters, and nobody reports them.
+    """
 
     id: UUID
     code: str
     aggregation: Aggregation
     dimensions: tuple[str, ...] = ()
     event_types: tuple[str, ...] = ()
+    derived: bool = False
+    rules: "MeterRules | None" = field(default=None, compare=False)
+
+    @property
+    def reach(self) -> tuple[UUID, ...]:
+        """The meters whose quotas its events count in: its own, and the cost meters that are derived from it."""
+        if self.rules is None:
+            return (self.id,)
+        return (self.id, *(cost.meter.id for cost in self.rules.costs))
+
+
+@dataclass(frozen=True, slots=True)
+class MeterRules:
+    """What is particular about a meter; a meter that does not add up has rules, if empty ones.
+
+    `value_from` names the dimension that gives the value; only events that match `filter` count. `types` and
+    `max_values` are of the dimensions that have them; `costs` are the cost meters derived from this one.
+    """
+
+    value_from: str = ""
+    filter: Mapping[str, str] = field(default_factory=dict)
+    types: Mapping[str, DimensionType] = field(default_factory=dict)
+    max_values: Mapping[str, int] = field(default_factory=dict)
+    costs: tuple["CostTerms", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CostTerms:
+    """A cost meter, with the rows of its rate card for one source meter."""
+
+    meter: MeterTerms
+    rates: tuple[Rate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +81,8 @@ class QuotaTerms:
     anchored_at: datetime | None = None
     thresholds: tuple[int, ...] = ()
     plan_id: UUID | None = None
+    aggregation: Aggregation = Aggregation.SUM
+    value_from: str = ""
 
     @property
     def blocks_above(self) -> Decimal | None:
@@ -63,6 +102,7 @@ class QuotaTerms:
 class Caller:
     """Who uses: an agent under a licence, or the licence itself, with all that its usage is held against.
 
+    `meters` are all that are in use, by code, cost meters too.
     `quotas` come in the order agent, parents, licence, customer, tenant, then by meter. `epochs` are the versions
     that were read before everything else here was: the ledger checks them again under its lock.
     """

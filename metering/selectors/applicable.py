@@ -12,15 +12,15 @@ from django.db.models import Q, Sum
 from common.errors import NotFound
 from licenses.models import Agent, License
 from licenses.selectors.access import AccessSnapshot, load_agent, load_license
-from metering.domain.enums import Anchor, Period, QuotaMode, QuotaState, Scope
+from metering.domain.enums import Aggregation, Anchor, Period, QuotaMode, QuotaState, Scope
 from metering.domain.numbers import EXACT, ZERO
 from metering.domain.periods import Window
 from metering.domain.quota_state import quota_state, remaining
 from metering.domain.terms import QuotaTerms
 from metering.models import Balance, HoldLine, Quota, TopUp, TopUpBurn
 from metering.selectors.quotas import customer_groups, list_quotas
-from metering.selectors.seeds import counted
 from metering.selectors.terms import bound_quotas
+from metering.selectors.usage_values import counted_value
 from tenants.models import Customer, Tenant
 
 
@@ -113,16 +113,7 @@ def standings(
     for quota, window, id in zip(terms, windows, ids, strict=True):
         balance = balances.get(id)
         if balance is None or (balance.detached_at is not None and balance.closed_at is None):
-            used = counted(
-                balance_id=id,
-                tenant_id=tenant_id,
-                meter_id=quota.meter_id,
-                scope=quota.scope,
-                subject_id=quota.subject_id,
-                license_id=license_id or quota.subject_id,
-                filter=quota.filter,
-                window=window,
-            )
+            used = counted_value(quota, id, tenant_id=tenant_id, license_id=license_id, window=window)
         else:
             used = balance.used
         held = EXACT.subtract(balance.held, expired.get(id, ZERO)) if balance is not None else ZERO
@@ -166,6 +157,8 @@ def _bound(tenant: Tenant, customer: Customer, group: Sequence[Quota]) -> QuotaT
         anchor=Anchor(first.anchor),
         thresholds=tuple(first.thresholds),
         plan_id=first.plan_id,
+        aggregation=Aggregation(first.meter.aggregation),
+        value_from=first.meter.value_from,
     )
 
 

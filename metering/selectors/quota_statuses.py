@@ -14,7 +14,7 @@ from metering.domain.numbers import EXACT, ZERO
 from metering.domain.periods import Window
 from metering.domain.quota_state import quota_state, remaining
 from metering.domain.terms import Caller, QuotaTerms
-from metering.selectors.seeds import counted
+from metering.selectors.usage_values import counted_value
 
 _STANDING = """
 SELECT id, used, held FROM metering_balance
@@ -191,14 +191,12 @@ def _seed(quotas: CallerQuotas, period: CurrentPeriod) -> Decimal:
     known = quotas.seeds.get(period.balance_id)
     if known is None:
         quota = period.quota
-        known = quotas.seeds[period.balance_id] = counted(
-            balance_id=period.balance_id,
-            tenant_id=quotas.caller.tenant_id,
-            meter_id=quota.meter_id,
-            scope=quota.scope,
-            subject_id=quota.subject_id,
-            license_id=quotas.caller.license_id,
-            filter=quota.filter,
+        caller = quotas.caller
+        known = quotas.seeds[period.balance_id] = counted_value(
+            quota,
+            period.balance_id,
+            tenant_id=caller.tenant_id,
+            license_id=caller.license_id,
             window=period.window,
         )
     return known

@@ -9,8 +9,9 @@ from django.db.models import Q
 from licenses.selectors.access import AccessSnapshot
 from metering.domain.enums import Aggregation, Anchor, Period, QuotaMode, Scope
 from metering.domain.numbers import EXACT, sum_exact
-from metering.domain.terms import Caller, MeterTerms, QuotaTerms
-from metering.models import Meter, Quota
+from metering.domain.terms import Caller, QuotaTerms
+from metering.models import Quota
+from metering.selectors.meter_terms import load_meters
 from metering.selectors.quotas import customer_groups, license_groups, list_quotas
 
 _LEVELS = {Scope.LICENSE: 1, Scope.CUSTOMER: 2, Scope.TENANT: 3}
@@ -22,16 +23,7 @@ def load_caller(access: AccessSnapshot) -> Caller:
     Read after the snapshot's epochs, so they are as good as the snapshot is.
     """
     tenant_id = access.tenant_id
-    meters = {
-        meter.code: MeterTerms(
-            id=meter.id,
-            code=meter.code,
-            aggregation=Aggregation(meter.aggregation),
-            dimensions=tuple(each if isinstance(each, str) else each["name"] for each in meter.dimensions),
-            event_types=tuple(meter.event_types),
-        )
-        for meter in Meter.objects.for_tenant(tenant_id).filter(archived_at__isnull=True, derived=False)
-    }
+    meters = load_meters(tenant_id)
     quotas = bound_quotas(access)
     by_meter: dict[UUID, list[QuotaTerms]] = defaultdict(list)
     for quota in quotas:
@@ -121,4 +113,6 @@ def _bound(access: AccessSnapshot, group: Sequence[Quota], subject_id: UUID) -> 
         anchored_at=access.facts.license.starts_at if quota.anchor == Anchor.LICENSE else None,
         thresholds=tuple(quota.thresholds),
         plan_id=quota.plan_id,
+        aggregation=Aggregation(quota.meter.aggregation),
+        value_from=quota.meter.value_from,
     )

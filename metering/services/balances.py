@@ -7,31 +7,41 @@ been committed, and every later event needs this balance to exist first.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 
-from metering.domain.enums import Scope
+from metering.domain.enums import Aggregation, Scope
 from metering.domain.periods import Window
 from metering.domain.terms import Caller, QuotaTerms
-from metering.selectors import seeds
+from metering.selectors.usage_values import BalanceScope, counted_value, standing_of
 from metering.services.array_literals import moments, numbers, uuids
+from metering.services.balance_values import seed_values
 
 _INSERT = """
 INSERT INTO metering_balance (id, tenant_id, quota_key, scope, subject_id, meter_id, plan_id, customer_id, license_id,
-    filter, period, period_start, period_end, used, held, carried, thresholds_fired, created_at, updated_at)
+    filter, period, period_start, period_end, used, latest_at, held, carried, thresholds_fired, created_at, updated_at)
 SELECT id, %s, quota_key, scope, subject_id, meter_id, plan_id, customer_id, license_id,
-    filter, period, period_start, period_end, used, 0, 0, '{}', clock_timestamp(), clock_timestamp()
+    filter, period, period_start, period_end, used, latest_at, 0, 0, '{}', clock_timestamp(), clock_timestamp()
 FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[],
-            %s::jsonb[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::numeric[])
+            %s::jsonb[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::numeric[], %s::timestamptz[])
     AS made (id, quota_key, scope, subject_id, meter_id, plan_id, customer_id, license_id,
-             filter, period, period_start, period_end, used)
+             filter, period, period_start, period_end, used, latest_at)
 ORDER BY id
 ON CONFLICT DO NOTHING
+RETURNING id
 """
+
+
+class Start(NamedTuple):
+    """What a balance begins with; `latest_at` on latest meters only."""
+
+    value: Decimal
+    latest_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,13 @@ class BalanceSpec:
     def customer_id(self) -> UUID | None:
         return None if self.quota.scope is Scope.TENANT else self.caller.customer_id
 
+    def scope_of(self, id: UUID) -> BalanceScope:
+        """Which events count in it; `id` is the balance's."""
+        caller = self.caller
+        return BalanceScope.of(
+            self.quota, id, tenant_id=caller.tenant_id, license_id=caller.license_id, window=self.window
+        )
+
 
 def ensure_balances(specs: Mapping[UUID, BalanceSpec]) -> None:
     """Make the balances of these ids that do not exist yet; those that do stay as they are."""
@@ -60,21 +77,48 @@ def ensure_balances(specs: Mapping[UUID, BalanceSpec]) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         # One order for everybody, of workspaces too: who makes the same ones at the same time waits.
         for tenant_id, made in sorted(by_tenant.items()):
-            used = [counted(id, spec) for id, spec in made]
+            starts = [_standing(id, spec) for id, spec in made]
             rows = [spec for _, spec in made]
-            cursor.execute(_INSERT, [tenant_id, uuids(id for id, _ in made), *_columns(rows), numbers(used)])
+            cursor.execute(
+                _INSERT,
+                [
+                    tenant_id,
+                    uuids(id for id, _ in made),
+                    *_columns(rows),
+                    numbers(start.value for start in starts),
+                    moments(start.latest_at for start in starts),
+                ],
+            )
+            mine = {id for (id,) in cursor.fetchall()}
+            for id, spec in made:
+                if id in mine and spec.quota.aggregation is Aggregation.UNIQUE:
+                    seed_values(spec.scope_of(id))
+
+
+def seeded(id: UUID, spec: BalanceSpec) -> Start:
+    """What the events of a balance's period come to, for one that takes up what it has missed.
+
+    Those that belong here less those counted elsewhere. The values of a unique meter are written.
+    """
+    if spec.quota.aggregation is Aggregation.UNIQUE:
+        seed_values(spec.scope_of(id))
+    return _standing(id, spec)
+
+
+def _standing(id: UUID, spec: BalanceSpec) -> Start:
+    if spec.quota.aggregation.adds_up:
+        return Start(counted(id, spec))
+    standing = standing_of(spec.scope_of(id))
+    return Start(standing.value, standing.at if spec.quota.aggregation is Aggregation.LATEST else None)
 
 
 def counted(id: UUID, spec: BalanceSpec) -> Decimal:
     """What the events of this balance's period come to: those that belong here less those counted elsewhere."""
-    return seeds.counted(
-        balance_id=id,
+    return counted_value(
+        spec.quota,
+        id,
         tenant_id=spec.caller.tenant_id,
-        meter_id=spec.quota.meter_id,
-        scope=spec.quota.scope,
-        subject_id=spec.quota.subject_id,
         license_id=spec.caller.license_id,
-        filter=spec.quota.filter,
         window=spec.window,
     )
 

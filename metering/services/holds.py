@@ -17,8 +17,8 @@ from common.errors import Conflict, Invalid, NotFound
 from common.ids import Prefix, encode_id, new_id
 from common.quantities import format_quantity
 from licenses.selectors.access import load_agent
-from metering.domain.enums import EventKind, HoldStatus, OnExcess
-from metering.domain.holds import HeldLine, SettledLine, cap, excess, match_lines, to_release
+from metering.domain.enums import EventFlag, EventKind, HoldStatus, OnExcess
+from metering.domain.holds import HeldLine, SettledLine, cap, counted_of, excess, match_lines, to_release
 from metering.domain.ledger import BalanceState, Line, Request, Verdict
 from metering.domain.numbers import EXACT, ZERO
 from metering.domain.quota_keys import event_digest
@@ -28,6 +28,7 @@ from metering.selectors.terms import load_caller
 from metering.services import ledger_sql
 from metering.services.expiring_holds import tell_expired
 from metering.services.ledger import Posted, StaleCallers, post
+from metering.services.lines import reprice
 from metering.services.open_holds import lock_places
 from metering.services.payloads import settlement_fingerprint
 
@@ -63,7 +64,7 @@ class HoldBook:
                 {
                     "meter": line.meter.code,
                     "quantity": format_quantity(line.quantity),
-                    "dimensions": dict(line.dimensions),
+                    "dimensions": dict(line.dimensions if line.sent is None else line.sent),
                 }
                 for line in request.lines
             ],
@@ -73,18 +74,20 @@ class HoldBook:
         )
 
     def _lines(self, request: Request) -> list[HoldLine]:
+        """What is reserved for each line; on cost meters what it was estimated to cost."""
         expires_at, _ = self.intents[_hold_id(request)]
+        places = {line.event_id: place for place, line in enumerate(request.lines)}
         return [
             HoldLine(
                 tenant_id=request.caller.tenant_id,
                 hold_id=_hold_id(request),
                 balance_id=target.own,
-                line=place,
+                line=places[line.derived_from or line.event_id],
                 quantity=line.quantity,
                 reserved=line.quantity,
                 expires_at=expires_at,
             )
-            for place, line in enumerate(request.lines)
+            for line in request.counting
             for target in line.targets
         ]
 
@@ -126,11 +129,15 @@ class _Settlement:
         places = match_lines(held, self.asked)
         if hold.on_excess == OnExcess.CAP:
             for line, quantity in zip(self.request.lines, cap(held, self.asked, places), strict=True):
-                line.quantity = quantity
+                line.quantity = ZERO if EventFlag.NOT_COUNTED in line.flags else quantity
+            reprice(self.request)
         released: dict[UUID, Decimal] = {}
         for held_line in self._open_lines:
             reserved = held_line.reserved
-            quantity = reserved if self.final else to_release(held_line.line, reserved, self.asked, places)
+            of_part = counted_of(held_line.line, self.asked, places)
+            quantity = (
+                reserved if self.final else to_release(held[held_line.line], of_part, held_line.quantity, reserved)
+            )
             held_line.reserved = EXACT.subtract(reserved, quantity)
             held_line.open = not self.final
             released[held_line.balance_id] = EXACT.add(released.get(held_line.balance_id, ZERO), quantity)

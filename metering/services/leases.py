@@ -22,7 +22,7 @@ from licenses.selectors.access import load_agent, load_license
 from licenses.selectors.signing import tokens_of
 from licenses.services import signing_keys, tokens
 from metering.domain.enums import EventKind, HoldStatus, OnExcess
-from metering.domain.ledger import Line, Refusal, Request, Verdict
+from metering.domain.ledger import Line, Refusal, Request, Unrated, Verdict
 from metering.domain.quota_keys import event_digest
 from metering.domain.terms import Caller, MeterTerms
 from metering.models import Hold, HoldLine
@@ -49,11 +49,12 @@ class LeasedLine:
 
 
 class LeaseRefused(Exception):
-    """Quotas without room for the lease, as they stood. Nothing is set aside."""
+    """Quotas without room for the lease, as they stood, or cost meters without a rate. Nothing is set aside."""
 
-    def __init__(self, refusals: Sequence[Refusal]) -> None:
+    def __init__(self, refusals: Sequence[Refusal], unrated: Sequence[Unrated] = ()) -> None:
         super().__init__("no room for the lease")
         self.refusals = tuple(refusals)
+        self.unrated = tuple(unrated)
 
 
 def take_lease(*, caller: Caller, lines: Sequence[LeasedLine], expires_at: datetime, at: datetime) -> UUID:
@@ -80,7 +81,7 @@ def take_lease(*, caller: Caller, lines: Sequence[LeasedLine], expires_at: datet
     )
     post([request], companion=HoldBook({hold_id: (expires_at, OnExcess.COUNT)}, lease=True))
     if request.verdict is Verdict.REFUSED:
-        raise LeaseRefused(request.refusals)
+        raise LeaseRefused(request.refusals, request.unrated)
     return hold_id
 
 

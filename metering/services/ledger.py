@@ -20,8 +20,10 @@ from common.errors import OutcomeUnknown, Unavailable
 from metering.domain.ledger import BalanceState, Decision, Request, decide
 from metering.domain.terms import Caller
 from metering.services import ledger_sql
-from metering.services.balances import counted, ensure_balances
+from metering.services.balance_values import read_values, write_values
+from metering.services.balances import ensure_balances, seeded
 from metering.services.ledger_notices import notices
+from metering.services.lines import place_lines
 from metering.services.open_holds import lock_open_holds
 from metering.services.partitions import ensure_partition_for
 from metering.services.targets import Targets
@@ -80,10 +82,8 @@ def post(
     looked up in time).
     """
     targets = Targets()
-    for request in requests:
-        for line in request.lines:
-            line.targets = targets.of(request.caller, line.meter, line.dimensions, line.occurred_at, request.at)
-    work = _Work(requests, targets, companion, tuple(extra_balances), before)
+    valued = place_lines(requests, targets)
+    work = _Work(requests, targets, companion, tuple(extra_balances), before, valued=valued)
     began = time.monotonic()
     give_up_at: float | None = None
     in_doubt = False
@@ -114,7 +114,10 @@ def post(
 
 
 class _Work:
-    """A batch on its way; `committing` says whether the last attempt died while it was being committed."""
+    """A batch on its way; `committing` says whether the last attempt died while it was being committed.
+
+    `valued`: some of its lines are of meters that do not add up.
+    """
 
     def __init__(
         self,
@@ -123,8 +126,11 @@ class _Work:
         companion: Companion | None,
         extra_balances: tuple[UUID, ...],
         before: Callable[[], None] | None,
+        *,
+        valued: bool = False,
     ) -> None:
         self.requests = requests
+        self.valued = valued
         self.targets = targets
         self.companion = companion
         self.before = before
@@ -172,6 +178,8 @@ class _Work:
         if open_holds:
             # It may have waited for somebody who asked with the very same id.
             known = ledger_sql.read_ids(self.tenant_ids, digests)
+        if self.valued:
+            read_values(self.requests, balances, self.targets.specs)
         decision = decide(balances, self.requests, known, open_holds)
         self._write(decision, balances)
         return Posted(self.requests, balances)
@@ -204,7 +212,7 @@ class _Work:
                 [
                     request.caller
                     for request in self.requests
-                    if any(target.open in closed for line in request.lines for target in line.targets)
+                    if any(target.open in closed for line in request.counting for target in line.targets)
                 ]
             )
 
@@ -212,7 +220,8 @@ class _Work:
         """A quota that had stopped applying applies again: its balance takes up what was not counted meanwhile."""
         resumed = [id for id in detached & self.targets.specs.keys() if not balances[id].closed]
         for id in resumed:
-            balances[id].used = counted(id, self.targets.specs[id])
+            seed = seeded(id, self.targets.specs[id])
+            balances[id].used, balances[id].latest_at = seed.value, seed.latest_at
             balances[id].changed = True
         if resumed:
             ledger_sql.attach_balances(resumed)
@@ -222,10 +231,12 @@ class _Work:
         if self.companion is not None:
             self.companion(accepted)
         if decision.late:
-            tenant_of = {line.event_id: request.caller.tenant_id for request in accepted for line in request.lines}
+            tenant_of = {line.event_id: request.caller.tenant_id for request in accepted for line in request.counting}
             ledger_sql.insert_late_entries(decision, tenant_of)
         if decision.crossings or decision.late:
             emit_events(notices(decision, self.targets.specs))
+        if self.valued:
+            write_values(balances.values(), self.targets.specs)
         # Last, as the commit goes with it.
         self.committing = self.alone
         if not ledger_sql.write_batch(accepted, balances.values(), commit=self.alone):

@@ -56,13 +56,13 @@ def copy_events(requests: Sequence[Request]) -> None:
 
 
 def event_ids_of(request: Request) -> str:
-    """An array literal of the ids of its events."""
-    return "{" + ",".join([line.event_id.hex for line in eventful_lines(request)]) + "}"
+    """An array literal of the ids of its events, without those of derived ones."""
+    return "{" + ",".join([event_id.hex for event_id in request.event_ids]) + "}"
 
 
 def eventful_lines(request: Request) -> Sequence[Line]:
-    """The lines of which there are events: a hold's have none."""
-    return () if request.kind is EventKind.HOLD else request.lines
+    """The lines of which there are events, and what is derived from them: a hold's have none."""
+    return () if request.kind is EventKind.HOLD else request.counting
 
 
 def _copy(statement: str, rows: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 from common.quantities import format_quantity
 from metering.domain.digests import Digest
 from metering.domain.enums import EventKind, HoldStatus
-from metering.domain.holds import HeldLine, SettledLine, match_lines
+from metering.domain.holds import HeldLine, SettledLine, match_lines, to_release
 from metering.domain.ledger import Request
 from metering.domain.numbers import EXACT, ZERO
 from metering.domain.terms import Caller
@@ -116,14 +116,20 @@ class ReceiptBook:
         if lease is None or lease.hold.expires_at <= request.at:
             return
         [line] = request.lines
-        [place] = match_lines(lease.held(), [SettledLine(line.meter, line.quantity, line.dimensions)])
+        [place] = match_lines(
+            lease.held(), [SettledLine(line.meter, line.quantity, line.dimensions if line.sent is None else line.sent)]
+        )
         if place is None:
             return
+        held = lease.held()[place]
         lease.settled[place] = EXACT.add(lease.settled[place], line.quantity)
         released: list[tuple[HoldLine, Decimal]] = []
         by_balance: dict[UUID, Decimal] = {}
         for held_line in lease.lines:
-            if held_line.line == place and (quantity := min(held_line.reserved, line.quantity)) > 0:
+            if held_line.line != place:
+                continue
+            quantity = to_release(held, line.quantity, held_line.quantity, held_line.reserved)
+            if quantity > 0:
                 held_line.reserved = EXACT.subtract(held_line.reserved, quantity)
                 released.append((held_line, quantity))
                 by_balance[held_line.balance_id] = EXACT.add(by_balance.get(held_line.balance_id, ZERO), quantity)
