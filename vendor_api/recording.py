@@ -136,8 +136,8 @@ def _request(caller: Caller, event: VendorEvent, event_id: UUID, at: datetime) -
     oldest, newest = at - settings.PERMETER_ACCEPTANCE_WINDOW, at + settings.PERMETER_FUTURE_TOLERANCE
     check_event_id(event.id)
     meter = _meter(caller, event.meter)
-    quantity, written = read_quantity(event.quantity, meter)
     dimensions = checked_dimensions(event.dimensions or {}, meter)
+    quantity, written = read_quantity(event.quantity, meter, dimensions)
     occurred_at = at if event.occurred_at is None else check_occurred_at(event.occurred_at, oldest, newest)
     return Request(
         caller=caller,
@@ -179,7 +179,8 @@ def _result(request: Request) -> dict[str, Any]:
     if verdict is Verdict.CONFLICT:
         return _told(request.id, "conflict", code="id_conflict", detail=_CONFLICT)
     event_id = request.known.event_ids[0] if request.known is not None else request.lines[0].event_id
-    return _told(request.id, _STATUS[verdict], event_id=encode_id(Prefix.EVENT, event_id))
+    told = _told(request.id, _STATUS[verdict], event_id=encode_id(Prefix.EVENT, event_id))
+    return told | {"flags": list(request.lines[0].flags)}
 
 
 def _rejected(id: str | None, fault: LineFault) -> dict[str, Any]:
@@ -189,7 +190,7 @@ def _rejected(id: str | None, fault: LineFault) -> dict[str, Any]:
 def _told(
     id: str | None, status: str, *, event_id: str | None = None, code: str | None = None, detail: str | None = None
 ) -> dict[str, Any]:
-    return {"id": id, "event_id": event_id, "status": status, "code": code, "detail": detail}
+    return {"id": id, "event_id": event_id, "status": status, "code": code, "detail": detail, "flags": []}
 
 
 def _quotas(requests: Mapping[int, Request], posted: Posted | None, at: datetime) -> list[QuotaStatus]:
@@ -198,7 +199,7 @@ def _quotas(requests: Mapping[int, Request], posted: Posted | None, at: datetime
         return []
     touched: dict[int, tuple[Caller, set[UUID]]] = {}
     for request in requests.values():
-        touched.setdefault(id(request.caller), (request.caller, set()))[1].add(request.lines[0].meter.id)
+        touched.setdefault(id(request.caller), (request.caller, set()))[1].update(request.lines[0].meter.reach)
     found: dict[tuple[UUID, UUID], QuotaStatus] = {}
     for caller, meters in touched.values():
         for status in statuses_from(Asked(CallerQuotas(caller), at, meters), posted.balances):

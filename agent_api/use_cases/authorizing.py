@@ -15,20 +15,27 @@ from agent_api.use_cases.posting import Job, post_many
 from agent_api.use_cases.usage_lines import AskedLine, check_lines
 from agent_api.wire.answers import AuthorizeAnswer, HoldBody, ReasonBody
 from agent_api.wire.requests import DEFAULT_TTL, AuthorizeRequest
-from agent_api.wire.shapes import hold_body, hold_limit_refusal, quota_bodies, quota_refusal, reason_bodies
+from agent_api.wire.shapes import (
+    hold_body,
+    hold_limit_refusal,
+    quota_bodies,
+    quota_refusal,
+    rate_refusal,
+    reason_bodies,
+)
 from common.errors import Conflict, Problem
 from common.ids import Prefix, encode_id, new_id
 from common.quantities import format_quantity
 from licenses.domain.decision import LicenseDecision, decide_license
 from licenses.domain.facts import ActivationFacts, AskedValue
 from licenses.services.gate import note_refusal
-from metering.domain.dimensions import matches
 from metering.domain.enums import EventKind, HoldStatus, OnExcess
-from metering.domain.ledger import Line, Refusal, Request, Verdict
-from metering.domain.numbers import EXACT, ZERO
+from metering.domain.ledger import Line, Refusal, Request, Unrated, Verdict
 from metering.domain.quota_keys import event_digest
 from metering.selectors.holds import list_holds
 from metering.selectors.quota_statuses import Asked, QuotaStatus, statuses_from, statuses_of
+from metering.services.asking import full_quotas
+from metering.services.lines import CountedLine, lines_counted
 from metering.services.payloads import ask_fingerprint
 
 ALLOWED: Final = "allowed"
@@ -91,8 +98,8 @@ class _Authorization(Job):
 
     @property
     def wanted(self) -> Asked:
-        """The quotas that the answer shows: of the meters asked for, or all."""
-        meters = frozenset(line.meter.id for line in self.lines) or None
+        """The quotas that the answer shows: of the meters asked for and what is derived from them, or all."""
+        meters = frozenset(each for line in self.lines for each in line.meter.reach) or None
         return Asked(self.known.quotas, self.at, meters)
 
     def prepare(self) -> None:
@@ -236,13 +243,18 @@ def _answer(job: _Authorization, statuses: Sequence[QuotaStatus]) -> Answer[Auth
 
 def _undone(job: _Authorization, statuses: Sequence[QuotaStatus]) -> AuthorizeAnswer:
     """A check, or a licence that does not hold: nothing was written."""
-    refused = [quota_refusal(status, asked) for status, asked in _full(job.lines, statuses)]
+    counted, unrated = _counted(job)
+    refused = [rate_refusal(each) for each in unrated]
+    refused += [
+        quota_refusal(status, asked) for status, asked in full_quotas(job.known.metering, counted, statuses, job.at)
+    ]
     return _body(job, refused, statuses)
 
 
 def _done(job: _Authorization, request: Request, statuses: Sequence[QuotaStatus]) -> AuthorizeAnswer:
     if request.verdict is Verdict.REFUSED:
         refused = [quota_refusal(_as_status(refusal), refusal.asked) for refusal in request.refusals]
+        refused += [rate_refusal(unrated) for unrated in request.unrated]
         refused += [hold_limit_refusal(crowded) for crowded in request.crowded]
         return _body(job, refused, statuses)
     body = _body(job, [], statuses)
@@ -270,22 +282,15 @@ def _body(job: _Authorization, refused: list[ReasonBody], statuses: Sequence[Quo
     )
 
 
-def _full(lines: Sequence[AskedLine], statuses: Sequence[QuotaStatus]) -> list[tuple[QuotaStatus, Decimal]]:
-    """The quotas without room for the lines, and what these come to: as the ledger decides, by the same arithmetic."""
-    full = []
-    for status in statuses:
-        quota = status.quota
-        most = quota.blocks_above
-        if most is None:
-            continue
-        asked = ZERO
-        touched = False
-        for line in lines:
-            if line.meter.id == quota.meter_id and matches(quota.filter, line.dimensions):
-                asked, touched = EXACT.add(asked, line.quantity), True
-        if touched and EXACT.add(EXACT.add(status.used, status.held), asked) > most:
-            full.append((status, asked))
-    return full
+def _counted(job: _Authorization) -> tuple[list[CountedLine], list[Unrated]]:
+    """What the lines would count, if they were written, and what has no rate."""
+    counted: list[CountedLine] = []
+    unrated: list[Unrated] = []
+    for line in job.lines:
+        found, missing = lines_counted(job.known.metering, line.meter, line.quantity, line.dimensions, job.at)
+        counted += found
+        unrated += missing
+    return counted, unrated
 
 
 def _as_status(refusal: Refusal) -> QuotaStatus:

@@ -179,4 +179,5 @@ def _answer(admission: Admission[None], hold: Hold, at: datetime) -> Answer[Hold
 
 def _meters(known: KnownCaller, hold: Hold) -> frozenset[UUID]:
     codes = {line["meter"] for line in hold.usage}
-    return frozenset(meter.id for code in codes if (meter := known.meters.get(code)) is not None)
+    meters = (known.meters.get(code) for code in codes)
+    return frozenset(each for meter in meters if meter is not None for each in meter.reach)

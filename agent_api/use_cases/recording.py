@@ -72,10 +72,10 @@ class _Recording(Job):
 
     @property
     def touched(self) -> frozenset[UUID]:
-        """The meters that something was sent for."""
+        """The meters that something was sent for, and the cost meters derived from them."""
         meters = (request.lines[0].meter for request in self.requests)
         # By identity first: a thousand events share a few meters, and hashing a UUID is slow.
-        return frozenset({id(meter): meter.id for meter in meters}.values())
+        return frozenset(each for meter in {id(meter): meter for meter in meters}.values() for each in meter.reach)
 
     def prepare(self) -> None:
         access = self.known.access
@@ -96,7 +96,7 @@ class _Recording(Job):
                 kind = self._kind(event, meters)
                 occurred_at = event.occurred_at
                 occurred_at = at if occurred_at is None else check_occurred_at(occurred_at, oldest, newest)
-                quantity, written = read_quantity(event.quantity, kind.meter)
+                quantity, written = read_quantity(event.quantity, kind.meter, kind.dimensions)
             except LineFault as fault:
                 self.faults[place] = fault
                 continue
@@ -206,6 +206,9 @@ def _result(request: Request) -> UsageResult:
         return UsageResult(request.id, "conflict", code="id_conflict", detail=_CONFLICT)
     event_id = request.lines[0].event_id if request.known is None else request.known.event_ids[0]
     status: Literal["recorded", "duplicate"] = "recorded" if request.verdict is Verdict.DONE else "duplicate"
+    flags = request.lines[0].flags
+    if flags:
+        return UsageResult(request.id, status, encode_id(Prefix.EVENT, event_id), flags=list(flags))
     return UsageResult(request.id, status, encode_id(Prefix.EVENT, event_id))
 
 

@@ -15,7 +15,7 @@ from agent_api.use_cases.callers import Credentials, KnownCaller, renew
 from agent_api.use_cases.holding import admit, rate_fields_on_problems
 from agent_api.use_cases.once import answer_once
 from agent_api.use_cases.usage_lines import AskedLine, check_lines
-from agent_api.wire.shapes import quota_refusal
+from agent_api.wire.shapes import quota_refusal, rate_refusal
 from agent_api.wire.tokens import TokenAnswer, TokenRequest
 from common.clock import real_clock
 from common.errors import Forbidden, Invalid, Problem, Unavailable
@@ -147,10 +147,11 @@ def _lease(known: KnownCaller, plan: _Plan, ends: datetime, at: datetime) -> UUI
             quota_refusal(QuotaStatus.of(each.quota, each.used, each.held, each.resets_at), each.asked)
             for each in refused.refusals
         ]
+        reasons += [rate_refusal(unrated) for unrated in refused.unrated]
         codes = [msgspec.to_builtins(reason) for reason in reasons]
         named = {name: codes[0][name] for name in _OF_QUOTA if name in codes[0]}
         detail = f"{reasons[0].message} Nothing was set aside."
-        raise Forbidden("quota_exceeded", detail, extra={**named, "codes": codes}) from None
+        raise Forbidden(reasons[0].code, detail, extra={**named, "codes": codes}) from None
 
 
 _OF_QUOTA = ("meter", "scope", "quota", "limit", "used", "held", "remaining", "asked", "resets_at")

@@ -51,7 +51,8 @@ def _check_line(known: KnownCaller, line: UsageLine, *, reserving: bool, settlin
     meter = find_meter(known.meters, line.meter)
     if reserving and not meter.aggregation.adds_up:
         raise LineFault("meter", "aggregation_unsupported", "Only what adds up can be held: sum and count meters.")
-    quantity = read_quantity(line.quantity, meter)
+    dimensions = read_dimensions(line.dimensions, meter)
+    quantity = read_quantity(line.quantity, meter, dimensions)
     if meter.aggregation is Aggregation.COUNT and line.quantity is not UNSET:
         given = given_quantity(bytes(line.quantity))
         if settling and given is not None and not given.value:
@@ -59,4 +60,4 @@ def _check_line(known: KnownCaller, line: UsageLine, *, reserving: bool, settlin
         if given is not None and given.value != ONE:
             detail = "This meter counts events: leave the quantity out, and send a line for each."
             raise LineFault("quantity", "quantity_invalid", detail)
-    return AskedLine(meter, quantity.value, read_dimensions(line.dimensions, meter))
+    return AskedLine(meter, quantity.value, dimensions)

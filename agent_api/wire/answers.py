@@ -163,6 +163,13 @@ class UsageResult(Struct, omit_defaults=True, gc=False):
     event_id: str | None = None
     code: str | None = None
     detail: str | None = None
+    flags: Annotated[
+        list[str],
+        Meta(
+            description="`not_counted`: its meter's filter leaves it out. `rate_missing`: a cost meter has no rate for "
+            "it. `dimension_overflow`: a value counts as `__other__`."
+        ),
+    ] = []
 
 
 class UsageAnswer(Struct):

@@ -27,7 +27,7 @@ from licenses.domain.facts import AccessFacts
 from licenses.domain.license_times import displayed_status
 from licenses.domain.rate_limits import LimitState
 from metering.domain.enums import HoldStatus, QuotaMode, QuotaState
-from metering.domain.ledger import Crowded
+from metering.domain.ledger import Crowded, Unrated
 from metering.domain.quota_state import headroom
 from metering.domain.terms import QuotaTerms
 from metering.selectors.quota_statuses import QuotaStatus
@@ -135,6 +135,27 @@ def quota_refusal(status: QuotaStatus, asked: Decimal) -> ReasonBody:
     body.asked = format_quantity(asked)
     body.remaining = format_quantity(status.remaining if left is None else left)
     return body
+
+
+def rate_refusal(unrated: Unrated) -> ReasonBody:
+    """Why usage that nobody can price is refused, and what to do."""
+    quota = unrated.quota
+    shown = ", ".join(f"{name} {value}" for name, value in sorted(unrated.dimensions.items()))
+    of = f" with {shown}" if shown else ""
+    return ReasonBody(
+        code="rate_missing",
+        message=(
+            f"{unrated.cost_meter_code} has no rate for {unrated.meter_code}{of}, and the {quota.scope.value}'s quota "
+            f"of {unrated.cost_meter_code} limits what this may cost. Add a row to its rate card, or send dimensions "
+            f"that have one."
+        ),
+        blocks=True,
+        retryable=False,
+        until=None,
+        meter=unrated.cost_meter_code,
+        scope=quota.scope.value,
+        quota=public_id(Prefix.QUOTA, quota.id),
+    )
 
 
 def hold_limit_refusal(crowded: Crowded) -> ReasonBody:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+from metering.domain.enums import DimensionType
 from metering.domain.numbers import plain
 
 MAX_DIMENSIONS = 20
@@ -14,6 +15,7 @@ OTHER_VALUE = "__other__"
 
 DimensionValue = str | int | float | bool | Decimal
 
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,64}(?:\.[0-9]{0,64})?|\.[0-9]{1,64})(?:[eE][+-]?[0-9]{1,4})?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -50,13 +52,16 @@ def check_declared(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def check_dimensions(declared: Sequence[str], given: Mapping[str, DimensionValue]) -> dict[str, str]:
+def check_dimensions(
+    declared: Sequence[str], given: Mapping[str, DimensionValue], types: Mapping[str, DimensionType] | None = None
+) -> dict[str, str]:
     """The given values as text, sorted by name, so that equal dimensions are equal however they were sent.
 
     Numbers are compared by value (5, 5.0 and 5e0 are `5`), truth values are `true` and `false`, texts stay as they
     are: `"5.0"` may be a version. Serves events and filters alike. Raises `DimensionError` with `dimension_unknown`
-    for a name the meter does not declare, `dimension_invalid` for a value that is no text, number or truth value or
-    has control characters, `dimension_too_long` above 200 characters, `dimensions_too_many` above 20.
+    for a name the meter does not declare, `dimension_invalid` for a value that is no text, number or truth value,
+    has control characters or is not of its dimension's type, `dimension_too_long` above 200 characters,
+    `dimensions_too_many` above 20.
     """
     if not given:
         return {}
@@ -65,6 +70,8 @@ def check_dimensions(declared: Sequence[str], given: Mapping[str, DimensionValue
     for name in given:
         if name not in declared:
             raise DimensionError(name, "dimension_unknown", "The meter has no such dimension.")
+    if types:
+        return {name: _typed(name, given[name], types.get(name)) for name in sorted(given)}
     return {name: _text(name, given[name]) for name in sorted(given)}
 
 
@@ -76,6 +83,21 @@ def matches(wanted: Mapping[str, str], dimensions: Mapping[str, str]) -> bool:
 def canonical_filter(wanted: Mapping[str, str]) -> str:
     """One text per filter, whatever the order of its names: compact JSON with sorted names, `{}` for none."""
     return json.dumps(dict(wanted), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _typed(name: str, value: DimensionValue, type: DimensionType | None) -> str:
+    """As text, of the type that the meter declares. What formats without types write as text is read."""
+    match type:
+        case DimensionType.STRING if not isinstance(value, str):
+            raise DimensionError(name, "dimension_invalid", "The meter says that this is a text.")
+        case DimensionType.BOOLEAN if not isinstance(value, bool) and value not in ("true", "false"):
+            raise DimensionError(name, "dimension_invalid", "The meter says that this is true or false.")
+        case DimensionType.NUMBER:
+            if isinstance(value, bool) or (isinstance(value, str) and not _NUMBER.fullmatch(value)):
+                raise DimensionError(name, "dimension_invalid", "The meter says that this is a number.")
+            return _text(name, Decimal(value) if isinstance(value, str) else value)
+        case _:
+            return _text(name, value)
 
 
 def _text(name: str, value: DimensionValue) -> str:

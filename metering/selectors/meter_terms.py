@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from metering.domain.enums import Aggregation, DimensionType
+from metering.domain.numbers import EXACT
 from metering.domain.rate_cards import Rate
 from metering.domain.terms import CostTerms, MeterRules, MeterTerms
 from metering.models import Meter, RateCardEntry
@@ -25,7 +26,7 @@ def _costs(tenant_id: UUID, derived: Mapping[UUID, MeterTerms]) -> _Costs:
     """What each source meter's events come to, in the order of the cost meters' codes."""
     rows: dict[UUID, dict[UUID, list[Rate]]] = defaultdict(lambda: defaultdict(list))
     for entry in RateCardEntry.objects.for_tenant(tenant_id).filter(meter_id__in=derived):
-        rate = Rate(entry.unit_price, entry.dimensions, entry.starts_at, entry.ends_at)
+        rate = Rate(entry.unit_price.normalize(EXACT), entry.dimensions, entry.starts_at, entry.ends_at)
         rows[entry.source_id][entry.meter_id].append(rate)
     in_order = sorted(derived.values(), key=lambda meter: meter.code)
     return {

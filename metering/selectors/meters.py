@@ -4,7 +4,7 @@ from uuid import UUID
 
 from common.errors import Invalid, NotFound
 from common.ids import Prefix, parse_any_id
-from metering.models import Meter, UsageEvent
+from metering.models import Meter, RateCardEntry, UsageEvent
 from tenants.models import Tenant, TenantQuerySet
 
 _NONE = "No meter has this id or code."
@@ -54,3 +54,13 @@ def declared_dimensions(meter: Meter) -> tuple[str, ...]:
 def has_events(meter: Meter) -> bool:
     """Whether anything was ever recorded on the meter."""
     return UsageEvent.objects.for_tenant(meter.tenant_id).filter(meter_id=meter.id).exists()
+
+
+def rate_card_of(meter: Meter) -> list[RateCardEntry] | None:
+    """The rows of a cost meter's rate card, in the order in which they were made; None for any other meter."""
+    if not meter.derived:
+        return None
+    entries = meter.rate_card.all()
+    if "rate_card" not in getattr(meter, "_prefetched_objects_cache", {}):
+        entries = entries.select_related("source")
+    return sorted(entries, key=lambda entry: (entry.created_at, entry.id))

@@ -40,20 +40,20 @@ VALUE: Final = (
 )
 
 #: The events that count in one balance: those of its period that count nowhere else, and what came late to it.
-_COUNTED_IN: Final = f"""
-SELECT event.id, event.occurred_at, event.quantity, {VALUE} AS value
+_COUNTED_IN: Final = """
+SELECT event.id, event.occurred_at, event.quantity, {value} AS value
 FROM metering_usageevent AS event
 WHERE event.tenant_id = %(tenant)s AND event.meter_id = %(meter)s
   AND event.occurred_at >= %(start)s AND event.occurred_at < coalesce(%(end)s::timestamptz, 'infinity')
-  AND event.dimensions @> %(filter)s AND {{subject}} AND {LIVE}
+  AND event.dimensions @> %(filter)s AND {subject} AND {live}
   AND NOT EXISTS (SELECT FROM metering_lateentry AS late
                   WHERE late.tenant_id = %(tenant)s AND late.own_balance_id = %(id)s AND late.event_id = event.id)
 UNION ALL
-SELECT event.id, event.occurred_at, event.quantity, {VALUE}
+SELECT event.id, event.occurred_at, event.quantity, {value}
 FROM metering_lateentry AS late
 JOIN metering_usageevent AS event ON event.id = late.event_id AND event.occurred_at = late.occurred_at
 WHERE late.tenant_id = %(tenant)s AND late.balance_id = %(id)s
-  AND event.tenant_id = %(tenant)s AND event.meter_id = %(meter)s AND {LIVE}
+  AND event.tenant_id = %(tenant)s AND event.meter_id = %(meter)s AND {live}
 """
 
 _WITHOUT: Final = "SELECT * FROM ({counted}) AS seen WHERE NOT seen.id = ANY(%(without)s)"
@@ -141,7 +141,7 @@ def counted_value(
 
 def standing_of(balance: BalanceScope, *, without: Sequence[UUID] = ()) -> Standing:
     """How a balance of a max, unique or latest meter stands by its live events; `without` leaves some out."""
-    counted = _COUNTED_IN.format(subject=_SUBJECT[balance.scope])
+    counted = _counted_in(balance)
     if without:
         counted = _WITHOUT.format(counted=counted)
     parameters = {**balance.parameters, "without": list(without)}
@@ -158,7 +158,11 @@ def standing_of(balance: BalanceScope, *, without: Sequence[UUID] = ()) -> Stand
 
 def values_of(balance: BalanceScope) -> dict[UUID, int]:
     """The values that a unique meter's balance has seen, by their ids, and how many live events carry each."""
-    statement = _VALUES.format(counted=_COUNTED_IN.format(subject=_SUBJECT[balance.scope]))
+    statement = _VALUES.format(counted=_counted_in(balance))
     with connection.cursor() as cursor:
         cursor.execute(statement, balance.parameters)
         return dict(cursor.fetchall())
+
+
+def _counted_in(balance: BalanceScope) -> str:
+    return _COUNTED_IN.format(subject=_SUBJECT[balance.scope], live=LIVE, value=VALUE)

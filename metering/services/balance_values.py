@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import connection
 
 from metering.domain.counting import Observed, value_id, value_text
-from metering.domain.enums import Aggregation, EventKind
+from metering.domain.enums import Aggregation
 from metering.domain.ledger import BalanceState, Line, Request
 from metering.selectors.usage_values import BalanceScope, standing_of, values_of
 from metering.services.array_literals import numbers, uuids
@@ -36,24 +36,19 @@ def read_values(
     """Read into the locked balances what the batch's lines are to be held against."""
     asked: dict[UUID, UUID] = {}
     taken_back: dict[UUID, list[UUID]] = defaultdict(list)
-    for request in requests:
-        if request.kind is EventKind.HOLD:
-            continue
-        for line in request.counting:
-            if line.meter.rules is None or line.meter.aggregation.adds_up:
-                continue
-            for target in line.targets:
-                id = target.open if balances[target.own].closed else target.own
-                balance, spec = balances[id], specs[id]
-                if balance.observed is None:
-                    balance.observed = Observed()
-                if line.meter.aggregation is Aggregation.UNIQUE:
-                    asked[value_id(id, value_text(line))] = id
-                elif line.corrects is not None:
-                    taken_back[id].append(line.corrects)
-                    balance.observed.without[line.corrects] = standing_of(spec.scope_of(id), without=taken_back[id])
-                elif _is_a_tie(balance, line):
-                    balance.observed.latest_id = standing_of(spec.scope_of(id)).event_id
+    for line in _valued(requests):
+        for target in line.targets:
+            id = target.open if balances[target.own].closed else target.own
+            balance, scope = balances[id], specs[id].scope_of(id)
+            if balance.observed is None:
+                balance.observed = Observed()
+            if line.meter.aggregation is Aggregation.UNIQUE:
+                asked[value_id(id, value_text(line))] = id
+            elif line.corrects is not None:
+                taken_back[id].append(line.corrects)
+                balance.observed.without[line.corrects] = standing_of(scope, without=taken_back[id])
+            elif _is_a_tie(balance, line):
+                balance.observed.latest_id = standing_of(scope).event_id
     if not asked:
         return
     with connection.cursor() as cursor:
@@ -96,6 +91,14 @@ def _add(rows: Sequence[tuple[UUID, UUID, UUID, int]]) -> None:
                 numbers(events for _, _, _, events in rows),
             ],
         )
+
+
+def _valued(requests: Iterable[Request]) -> Iterator[Line]:
+    """The lines of meters that do not add up; a hold has none."""
+    for request in requests:
+        for line in request.counting:
+            if line.meter.rules is not None and not line.meter.aggregation.adds_up:
+                yield line
 
 
 def _is_a_tie(balance: BalanceState, line: Line) -> bool:

@@ -6,6 +6,7 @@ A plain sum or count meter has no rules, and its lines only need their targets.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from metering.domain.dimensions import matches
 from metering.domain.enums import EventFlag, EventKind
@@ -15,6 +16,15 @@ from metering.domain.rate_cards import amount, derived_event_id, find_rate
 from metering.domain.terms import Caller, MeterRules, MeterTerms
 from metering.services.dimension_values import limited
 from metering.services.targets import Targets
+
+
+class CountedLine(NamedTuple):
+    """What a line would count on one meter; `dimensions` are those under which it does."""
+
+    meter: MeterTerms
+    quantity: Decimal
+    dimensions: Mapping[str, str]
+    at: datetime
 
 
 def place_lines(requests: Sequence[Request], targets: Targets) -> bool:
@@ -46,23 +56,23 @@ def reprice(request: Request) -> None:
 
 def lines_counted(
     caller: Caller, meter: MeterTerms, quantity: Decimal, dimensions: Mapping[str, str], at: datetime
-) -> tuple[list[tuple[MeterTerms, Decimal, Mapping[str, str]]], list[Unrated]]:
+) -> tuple[list[CountedLine], list[Unrated]]:
     """What asking for a quantity would count, on its own meter and on cost meters, without writing anything.
 
     And the cost meters without a rate for it that limit the caller.
     """
     rules = meter.rules
     if rules is None:
-        return [(meter, quantity, dimensions)], []
+        return [CountedLine(meter, quantity, dimensions, at)], []
     if not matches(rules.filter, dimensions):
         return [], []
     counted = limited(meter, dimensions, register=False) if rules.max_values else dimensions
-    found = [(meter, quantity, counted)]
+    found = [CountedLine(meter, quantity, counted, at)]
     unrated = []
     for cost in rules.costs:
         rate = find_rate(cost.rates, dimensions, at)
         if rate is not None:
-            found.append((cost.meter, amount(quantity, rate.unit_price), counted))
+            found.append(CountedLine(cost.meter, amount(quantity, rate.unit_price), counted, at))
             continue
         quotas = caller.quotas_of.get(cost.meter.id, ())
         quota = next((quota for quota in quotas if matches(quota.filter, counted)), None)

@@ -1,6 +1,5 @@
 """Making, changing and archiving meters."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -11,11 +10,12 @@ from msgspec import UNSET, UnsetType
 from common.clock import real_clock
 from common.epochs import EpochKey
 from common.errors import Conflict, Invalid
-from metering.domain.dimensions import DimensionError, check_declared
 from metering.domain.enums import Aggregation
-from metering.models import Meter, Price, Quota
+from metering.models import Meter, Price, Quota, RateCardEntry
 from metering.selectors.meters import declared_dimensions, has_events, list_meters
-from metering.services.validation import list_field, refuse
+from metering.services.meter_fields import join_dimensions, name_of, read_dimensions, read_value_from
+from metering.services.rate_cards import CardRow, read_rate_card, replace_rate_card, source_dimensions
+from metering.services.validation import filter_field
 from tenants.domain.actors import Actor
 from tenants.domain.enums import EpochKind
 from tenants.models import Tenant
@@ -27,11 +27,9 @@ from tenants.services.locks import lock_configuration
 
 MAX_EVENT_TYPES: Final = 20
 DEFAULT_UNIT: Final = "unit"
-RESERVED_DIMENSIONS: Final = frozenset({"agent", "license", "customer"})
-"""Usage can be grouped by these already."""
 
-_SUPPORTED = [aggregation for aggregation in Aggregation if aggregation.adds_up]
-_DIMENSION = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+_WHAT_COUNTS = ("aggregation", "value_from", "filter")
+"""What stays once something was recorded: a balance would no longer be what its events come to."""
 
 
 def create_meter(
@@ -40,39 +38,57 @@ def create_meter(
     actor: Actor,
     code: str,
     name: str | None = None,
-    unit: str = DEFAULT_UNIT,
+    unit: str | None = None,
     aggregation: str = Aggregation.SUM,
-    dimensions: Sequence[str] = (),
+    dimensions: Sequence[str | Mapping[str, Any]] = (),
     event_types: Sequence[str] | None = None,
     value_from: str | None = None,
+    filter: Mapping[str, Any] | None = None,
     rate_card: Sequence[Mapping[str, Any]] | None = None,
 ) -> Meter:
     """Make a meter; without a name or event types it has its code for both.
 
-    Raises Invalid (422) for bad fields, with the document's code `aggregation_unsupported` for what does not add up
-    and `rate_card_unsupported` for cost meters; Conflict (409) `code_taken` or `event_type_taken`.
+    With a rate card it is a cost meter: its unit is a currency (the workspace's, unless said), its dimensions are those
+    of its sources, and from now on every event of a source comes to an amount on it.
+
+    Raises Invalid (422) for bad fields, with the document's code `aggregation_unsupported` and `rate_repeated` where a
+    rate card cannot be; Conflict (409) `code_taken` or `event_type_taken`.
     """
-    supported = _aggregation(aggregation)
-    _refuse_unsupported(value_from=value_from, rate_card=rate_card)
     code = fields.code(code)
+    member = fields.member(aggregation, "aggregation", Aggregation)
+    declared = read_dimensions(dimensions)
+    rows = None if rate_card is None else read_rate_card(tenant, rate_card)
+    if rows is not None:
+        _check_cost_meter(member, value_from, filter, event_types)
+        declared = join_dimensions(declared, source_dimensions(rows))
+        unit = fields.currency(tenant.currency if unit is None else unit, "unit")
+        event_types = []
     values: dict[str, Any] = {
         "code": code,
         "name": fields.text(code if name is None else name, "name", max_length=200),
-        "unit": fields.text(unit, "unit", max_length=32),
-        "aggregation": supported,
-        "dimensions": _dimensions(dimensions),
+        "unit": fields.text(DEFAULT_UNIT if unit is None else unit, "unit", max_length=32),
+        "aggregation": member,
+        "dimensions": declared,
         "event_types": _event_types([code] if event_types is None else event_types),
+        "value_from": read_value_from(value_from, member, declared),
+        "filter": filter_field("filter", filter, [name_of(each) for each in declared]),
     }
     with transaction.atomic():
         lock_configuration(tenant.id)
         if Meter.objects.for_tenant(tenant).filter(code=code).exists():
             raise Conflict("code_taken", "A meter has this code already; that of an archived one is not used again.")
         _refuse_taken_event_types(tenant.id, values["event_types"])
-        meter = Meter.objects.create(tenant=tenant, **values)
-        changes = {field: [None, value] for field, value in values.items()}
+        meter = Meter.objects.create(tenant=tenant, derived=rows is not None, **values)
+        changes = {field: [None, value] for field, value in values.items() if value or field not in _SELDOM}
+        if rows is not None:
+            _keep_sources(rows)
+            changes["rate_card"] = replace_rate_card(meter, rows) or [[], []]
         record_audit(tenant_id=tenant.id, actor=actor, action="meter.created", target=meter, changes=changes)
         bump_epochs(tenant.id, EpochKey(EpochKind.TENANT, tenant.id))
     return meter
+
+
+_SELDOM = ("value_from", "filter")
 
 
 def update_meter(
@@ -84,29 +100,23 @@ def update_meter(
     name: str | UnsetType = UNSET,
     unit: str | UnsetType = UNSET,
     aggregation: str | UnsetType = UNSET,
-    dimensions: Sequence[str] | UnsetType = UNSET,
+    dimensions: Sequence[str | Mapping[str, Any]] | UnsetType = UNSET,
     event_types: Sequence[str] | UnsetType = UNSET,
     value_from: str | UnsetType | None = UNSET,
+    filter: Mapping[str, Any] | UnsetType | None = UNSET,
     rate_card: Sequence[Mapping[str, Any]] | UnsetType | None = UNSET,
 ) -> Meter:
     """Change what is given. The code stays (Invalid `immutable`).
 
-    Dimensions can always be added; one is taken away only while nothing was recorded and no quota or price filters by
-    it, and the aggregation changes only while nothing was recorded. Raises NotFound, Invalid, Conflict
-    `meter_archived`, `meter_has_events`, `dimension_in_use` or `event_type_taken`.
+    A rate card is replaced as a whole: it prices what occurs from then on, and what was counted keeps its amounts.
+    Dimensions can always be added; one is taken away only while nothing was recorded and no quota, price or rate card
+    names it; aggregation, filter and the source of the value change only while nothing was recorded. Raises NotFound,
+    Invalid, Conflict `meter_archived`, `meter_has_events`, `dimension_in_use` or `event_type_taken`.
     """
-    values: dict[str, Any] = {}
-    if aggregation is not UNSET:
-        values["aggregation"] = _aggregation(aggregation)
-    _refuse_unsupported(value_from=value_from, rate_card=rate_card)
-    if name is not UNSET:
-        values["name"] = fields.text(name, "name", max_length=200)
-    if unit is not UNSET:
-        values["unit"] = fields.text(unit, "unit", max_length=32)
-    if dimensions is not UNSET:
-        values["dimensions"] = _dimensions(dimensions)
-    if event_types is not UNSET:
-        values["event_types"] = _event_types(event_types)
+    values = _read_changes(
+        aggregation=aggregation, name=name, unit=unit, dimensions=dimensions, event_types=event_types
+    )
+    rows = None if rate_card is UNSET or rate_card is None else read_rate_card(tenant, rate_card)
     with transaction.atomic():
         lock_configuration(tenant.id)
         meter = Meter.objects.for_tenant(tenant).select_for_update().get_or_raise(meter_id)
@@ -114,12 +124,23 @@ def update_meter(
             raise Conflict("meter_archived", "An archived meter does not change any more.")
         if code is not UNSET:
             fields.immutable(code, meter.code, "code")
+        _complete(meter, values, value_from=value_from, filter=filter)
+        if meter.derived:
+            _complete_cost_meter(meter, values, rows)
+        elif rows is not None:
+            detail = "A meter is made with a rate card or without one: make a cost meter beside this one."
+            raise Invalid.field("rate_card", "not_allowed", detail)
         _check_change(meter, {field: value for field, value in values.items() if getattr(meter, field) != value})
         changes = apply_changes(meter, values)
+        if changes:
+            meter.save(update_fields=[*changes, "updated_at"])
+        if "dimensions" in changes:
+            _spread_dimensions(meter)
+        if rows is not None and (change := replace_rate_card(meter, rows)) is not None:
+            changes["rate_card"] = change
         if not changes:
             republish(tenant.id, EpochKey(EpochKind.TENANT, tenant.id))
             return meter
-        meter.save(update_fields=[*changes, "updated_at"])
         record_audit(tenant_id=tenant.id, actor=actor, action="meter.updated", target=meter, changes=changes)
         bump_epochs(tenant.id, EpochKey(EpochKind.TENANT, tenant.id))
     return meter
@@ -128,7 +149,8 @@ def update_meter(
 def archive_meter(*, tenant: Tenant, meter_id: UUID, actor: Actor) -> Meter:
     """Take a meter out of use: from now on it is unknown to new events. What was recorded stays.
 
-    Archiving twice is the same as once. Raises NotFound, and Conflict `meter_in_use` while quotas or prices name it.
+    Archiving twice is the same as once. Raises NotFound, and Conflict `meter_in_use` while quotas, prices or rate cards
+    name it.
     """
     with transaction.atomic():
         lock_configuration(tenant.id)
@@ -138,9 +160,10 @@ def archive_meter(*, tenant: Tenant, meter_id: UUID, actor: Actor) -> Meter:
             return meter
         quotas = Quota.objects.for_tenant(tenant).filter(meter=meter, archived_at__isnull=True).count()
         prices = Price.objects.for_tenant(tenant).filter(meter=meter, archived_at__isnull=True).count()
-        if quotas or prices:
-            detail = "Quotas or prices are set on this meter; archive them first."
-            raise Conflict("meter_in_use", detail, extra={"quotas": quotas, "prices": prices})
+        cards = _cards_of(meter).values("meter_id").distinct().count()
+        if quotas or prices or cards:
+            detail = "Quotas, prices or rate cards are set on this meter; archive them first, or take it off the cards."
+            raise Conflict("meter_in_use", detail, extra={"quotas": quotas, "prices": prices, "rate_cards": cards})
         meter.archived_at = real_clock().now()
         meter.save(update_fields=["archived_at", "updated_at"])
         record_audit(tenant_id=tenant.id, actor=actor, action="meter.archived", target=meter)
@@ -148,38 +171,82 @@ def archive_meter(*, tenant: Tenant, meter_id: UUID, actor: Actor) -> Meter:
     return meter
 
 
-def _refuse_unsupported(*, value_from: object, rate_card: object) -> None:
-    if rate_card not in (None, UNSET):
-        detail = "Cost meters with a rate card are not supported yet; meter quantities and put prices on a plan."
-        raise refuse("rate_card", "rate_card_unsupported", detail)
-    if value_from not in (None, "", UNSET):
-        detail = "Only unique and latest meters take their value from a dimension."
-        raise Invalid.field("value_from", "not_allowed", detail)
+def _read_changes(*, aggregation: Any, name: Any, unit: Any, dimensions: Any, event_types: Any) -> dict[str, Any]:
+    """What can be checked without looking at the meter."""
+    values: dict[str, Any] = {}
+    if aggregation is not UNSET:
+        values["aggregation"] = fields.member(aggregation, "aggregation", Aggregation)
+    if name is not UNSET:
+        values["name"] = fields.text(name, "name", max_length=200)
+    if unit is not UNSET:
+        values["unit"] = fields.text(unit, "unit", max_length=32)
+    if dimensions is not UNSET:
+        values["dimensions"] = read_dimensions(dimensions)
+    if event_types is not UNSET:
+        values["event_types"] = _event_types(event_types)
+    return values
 
 
-def _aggregation(value: object) -> Aggregation:
-    aggregation = fields.member(value, "aggregation", Aggregation)
-    if aggregation not in _SUPPORTED:
-        detail = f"The aggregation {aggregation} is not supported yet; these are: {', '.join(_SUPPORTED)}."
-        raise refuse("aggregation", "aggregation_unsupported", detail)
-    return aggregation
+def _complete(meter: Meter, values: dict[str, Any], *, value_from: Any, filter: Any) -> None:
+    """Add what is checked against the dimensions and the aggregation as they will be."""
+    declared = values.get("dimensions", meter.dimensions)
+    if value_from is not UNSET or "aggregation" in values or "dimensions" in values:
+        aggregation = Aggregation(values.get("aggregation", meter.aggregation))
+        wanted = meter.value_from if value_from is UNSET else value_from
+        values["value_from"] = read_value_from(wanted, aggregation, declared)
+    if filter is not UNSET or "dimensions" in values:
+        wanted = meter.filter if filter is UNSET else filter
+        values["filter"] = filter_field("filter", wanted, [name_of(each) for each in declared])
 
 
-def _dimensions(value: object) -> list[str]:
-    names = list_field("dimensions", value, most=1000)
-    for position, name in enumerate(names):
-        if not isinstance(name, str) or not _DIMENSION.fullmatch(name):
-            detail = "A name starts with a lower-case letter; lower-case letters, digits and '_' follow, 64 at most."
-            raise Invalid.field(f"dimensions.{position}", "dimension_name_invalid", detail)
-        if name in RESERVED_DIMENSIONS:
-            detail = "Usage can be grouped by agent, license and customer without a dimension."
-            raise Invalid.field(f"dimensions.{position}", "dimension_reserved", detail)
-    try:
-        return list(check_declared(names))
-    except DimensionError as error:
-        position = max((i for i, name in enumerate(names) if name == error.dimension), default=-1)
-        path = "dimensions" if position < 0 else f"dimensions.{position}"
-        raise Invalid.field(path, error.code, error.detail) from error
+def _check_cost_meter(aggregation: Aggregation, value_from: Any, filter: Any, event_types: Any) -> None:
+    """A cost meter adds up amounts, and takes nothing by itself."""
+    if aggregation is not Aggregation.SUM:
+        raise Invalid.field("aggregation", "not_allowed", "A cost meter adds up amounts: its aggregation is sum.")
+    for field, value in (("value_from", value_from), ("filter", filter), ("event_types", event_types)):
+        if value:
+            detail = "A cost meter takes no events by itself: say this of the meters of its rate card."
+            raise Invalid.field(field, "not_allowed", detail)
+
+
+def _complete_cost_meter(meter: Meter, values: dict[str, Any], rows: Sequence[CardRow] | None) -> None:
+    """The unit is a currency and stays once amounts were derived; dimensions are at least those of the sources."""
+    _check_cost_meter(
+        Aggregation(values.get("aggregation", meter.aggregation)),
+        values.get("value_from"),
+        values.get("filter"),
+        values.get("event_types"),
+    )
+    if "unit" in values and fields.currency(values["unit"], "unit") != meter.unit and has_events(meter):
+        raise Conflict("meter_has_events", "Amounts were derived in this currency: make another cost meter.")
+    if rows is not None:
+        _keep_sources(rows)
+        values["dimensions"] = join_dimensions(values.get("dimensions", meter.dimensions), source_dimensions(rows))
+    elif "dimensions" in values:
+        entries = RateCardEntry.objects.for_tenant(meter.tenant_id).filter(meter=meter).select_related("source")
+        of_sources = [name for entry in entries for name in declared_dimensions(entry.source)]
+        values["dimensions"] = join_dimensions(values["dimensions"], of_sources)
+
+
+def _keep_sources(rows: Sequence[CardRow]) -> None:
+    """See under the lock that no source was archived meanwhile. Raises Invalid."""
+    sources = {row.source.id for row in rows}
+    tenant_ids = {row.source.tenant_id for row in rows}
+    live = Meter.objects.filter(tenant_id__in=tenant_ids, id__in=sources, archived_at__isnull=True).count()
+    if live < len(sources):
+        raise Invalid.field("rate_card", "unknown_meter", "A meter of the rate card was archived.")
+
+
+def _spread_dimensions(meter: Meter) -> None:
+    """Let cost meters derived from this one have its dimensions, too."""
+    for cost in Meter.objects.for_tenant(meter.tenant_id).filter(id__in=_cards_of(meter).values("meter_id")):
+        cost.dimensions = join_dimensions(cost.dimensions, declared_dimensions(meter))
+        cost.save(update_fields=["dimensions", "updated_at"])
+
+
+def _cards_of(meter: Meter) -> Any:
+    """The rows of cost meters in use that name this one."""
+    return RateCardEntry.objects.for_tenant(meter.tenant_id).filter(source=meter, meter__archived_at__isnull=True)
 
 
 def _event_types(value: object) -> list[str]:
@@ -199,11 +266,16 @@ def _refuse_taken_event_types(tenant_id: UUID, event_types: Sequence[str], *, bu
 
 
 def _check_change(meter: Meter, changed: Mapping[str, Any]) -> None:
-    gone = set(declared_dimensions(meter)) - set(changed.get("dimensions", declared_dimensions(meter)))
+    gone = set(declared_dimensions(meter)) - {name_of(each) for each in changed.get("dimensions", meter.dimensions)}
     if gone:
         _refuse_used_dimensions(meter, gone)
-    if (gone or "aggregation" in changed) and has_events(meter):
-        detail = "Events were recorded on this meter: its aggregation stays, and dimensions can only be added."
+    if "aggregation" in changed and not Aggregation(changed["aggregation"]).adds_up and _cards_of(meter).exists():
+        raise Conflict("meter_in_use", "A rate card prices this meter: it has to add up.", extra={"rate_cards": 1})
+    if (gone or any(field in changed for field in _WHAT_COUNTS)) and has_events(meter):
+        detail = (
+            "Events were recorded on this meter: its aggregation, its filter and where its value comes from stay, and "
+            "dimensions can only be added."
+        )
         raise Conflict("meter_has_events", detail)
     if "event_types" in changed:
         _refuse_taken_event_types(meter.tenant_id, changed["event_types"], but=meter)
@@ -214,3 +286,5 @@ def _refuse_used_dimensions(meter: Meter, gone: set[str]) -> None:
         live = model.objects.for_tenant(meter.tenant_id).filter(meter=meter, archived_at__isnull=True)
         if live.filter(filter__has_any_keys=sorted(gone)).exists():
             raise Conflict("dimension_in_use", "A quota or price filters by a dimension that would go.")
+    if _cards_of(meter).filter(dimensions__has_any_keys=sorted(gone)).exists():
+        raise Conflict("dimension_in_use", "A rate card names a dimension that would go.")

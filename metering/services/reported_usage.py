@@ -49,14 +49,37 @@ class Quantity(NamedTuple):
 _ONE: Final = Quantity(ONE, "1")
 
 
-def read_quantity(raw: msgspec.Raw | UnsetType, meter: MeterTerms) -> Quantity:
-    """What counts of an event: its quantity, on a count meter 1 whatever it says. Raises LineFault."""
+def read_quantity(raw: msgspec.Raw | UnsetType, meter: MeterTerms, dimensions: Mapping[str, str]) -> Quantity:
+    """What counts of an event: its quantity, or what its dimension says where the meter takes its value from one.
+
+    On a count meter it is 1 whatever is said, and so it is on a unique one that tells values of a dimension apart.
+    Raises LineFault.
+    """
     given = None if raw is UNSET else given_quantity(bytes(raw))
     if meter.aggregation is Aggregation.COUNT:
         return _ONE
+    if meter.rules is not None and meter.rules.value_from:
+        return _value_of(meter, meter.rules.value_from, dimensions)
     if given is None:
         raise LineFault("quantity", "quantity_required", "This meter needs a quantity.")
     return given
+
+
+def _value_of(meter: MeterTerms, name: str, dimensions: Mapping[str, str]) -> Quantity:
+    text = dimensions.get(name)
+    if text is None:
+        detail = f"This meter takes its value from the dimension {name}: send it."
+        raise LineFault(f"dimensions.{name}", "dimension_required", detail)
+    if meter.aggregation is Aggregation.UNIQUE:
+        return _ONE
+    try:
+        quantity = parse_quantity(text)
+    except QuantityError as error:
+        detail = f"The value is taken from this dimension. {error.detail}"
+        raise LineFault(f"dimensions.{name}", "dimension_invalid", detail) from None
+    if quantity < 0:
+        raise LineFault(f"dimensions.{name}", "dimension_invalid", "The value is taken from it: it is not negative.")
+    return Quantity(quantity, plain(quantity))
 
 
 @lru_cache(maxsize=8192)
@@ -91,17 +114,20 @@ def read_dimensions(raw: msgspec.Raw | UnsetType, meter: MeterTerms) -> dict[str
 def checked_dimensions(given: Mapping[str, DimensionValue], meter: MeterTerms) -> dict[str, str]:
     """The dimensions as text, sorted by name. Raises LineFault."""
     try:
-        return check_dimensions(meter.dimensions, given)
+        return check_dimensions(meter.dimensions, given, {} if meter.rules is None else meter.rules.types)
     except DimensionError as error:
         field = f"dimensions.{error.dimension}" if error.dimension else "dimensions"
         raise LineFault(field, error.code, error.detail) from None
 
 
 def find_meter(meters: Mapping[str, MeterTerms], name: str) -> MeterTerms:
-    """The meter of this name. Raises LineFault `unknown_meter`."""
+    """The meter of this name. Raises LineFault `unknown_meter`, and `meter_derived` for a cost meter."""
     meter = meters.get(name)
     if meter is None:
         raise LineFault("meter", "unknown_meter", "There is no such meter.")
+    if meter.derived:
+        detail = "A cost meter's amounts are derived from the meters of its rate card: report usage on those."
+        raise LineFault("meter", "meter_derived", detail)
     return meter
 
 

@@ -9,9 +9,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from common.ids import Prefix, encode_id
-from metering.domain.enums import Aggregation, Anchor, Period, QuotaMode, QuotaState, Scope
+from metering.domain.enums import Aggregation, Anchor, DimensionType, Period, QuotaMode, QuotaState, Scope
 from metering.models import Quota
-from metering.selectors.meters import declared_dimensions
+from metering.selectors.meters import rate_card_of
+from metering.services.meter_fields import MAX_VALUES
 from vendor_api.serializers.base import Beside, Body, Shape
 from vendor_api.serializers.common import ResourceShape, capped_list, text_list
 from vendor_api.serializers.fields import (
@@ -70,11 +71,45 @@ class OnField(AnyField):
 
 
 class RateCardRowBody(Body):
-    """The price of a unit of another meter; without dimensions it catches all."""
+    """The price of a unit of another meter in [starts_at, ends_at); without dimensions it catches all."""
 
     meter = ReferenceField()
     dimensions = FilterField(required=False)
-    unit_price = QuantityField()
+    unit_price = QuantityField(help_text="Of one unit, in the cost meter's currency.")
+    starts_at = TimeField(required=False, allow_null=True)
+    ends_at = TimeField(required=False, allow_null=True)
+
+
+_DIMENSION_SCHEMA: dict[str, Any] = {
+    "oneOf": [
+        {"type": "string", "maxLength": 64},
+        {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string", "maxLength": 64},
+                "type": {"type": "string", "enum": [each.value for each in DimensionType]},
+                "max_values": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": MAX_VALUES,
+                    "description": "Values beyond the first so many count as `__other__`.",
+                },
+            },
+            "required": ["name"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+
+@extend_schema_field(_DIMENSION_SCHEMA)
+class DimensionField(AnyField):
+    """A dimension by its name, or with its type and a limit to its values."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str | Mapping):
+            raise serializers.ValidationError("Expected a name or an object.", code="wrong_type")
+        return data
 
 
 class MeterBody(Body):
@@ -84,9 +119,12 @@ class MeterBody(Body):
     name = TextField(max_length=200, required=False)
     unit = TextField(max_length=32, required=False)
     aggregation = ChoiceField(choices=[each.value for each in Aggregation], required=False)
-    dimensions = text_list(max_length=64, at_most=100)
+    dimensions = serializers.ListField(child=DimensionField(), max_length=100, required=False)
     event_types = text_list(max_length=200, at_most=20)
-    value_from = TextField(max_length=64, required=False, allow_null=True, allow_blank=True)
+    value_from = TextField(
+        max_length=64, required=False, allow_null=True, allow_blank=True, help_text="A dimension that gives the value."
+    )
+    filter = FilterField(required=False, allow_null=True, help_text="Only events with these dimension values count.")
     rate_card = capped_list(RateCardRowBody, at_most=1000, allow_null=True)
 
 
@@ -108,17 +146,16 @@ class MeterShape(ResourceShape):
     name = serializers.CharField()
     unit = serializers.CharField()
     aggregation = serializers.ChoiceField(choices=[each.value for each in Aggregation])
-    dimensions = serializers.ListField(child=serializers.CharField(), source="dimension_names")
+    dimensions = serializers.ListField(child=DimensionField())
     event_types = serializers.ListField(child=serializers.CharField())
     value_from = serializers.CharField(allow_null=True)
+    filter = FilterField()
     rate_card = RateCardRowShape(many=True, allow_null=True)
     archived_at = TimeField(allow_null=True)
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
-        shown = super().to_representation(Beside(instance, dimension_names=declared_dimensions(instance)))
+        shown = super().to_representation(Beside(instance, rate_card=rate_card_of(instance)))
         shown["value_from"] = shown["value_from"] or None
-        if not instance.derived:
-            shown["rate_card"] = None
         return shown
 
 

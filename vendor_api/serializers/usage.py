@@ -72,10 +72,16 @@ class UsageResultShape(Shape):
     event_id = serializers.CharField(required=False)
     code = serializers.CharField(required=False)
     detail = serializers.CharField(required=False)
+    flags = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="`not_counted`: its meter's filter leaves it out. `rate_missing`: a cost meter has no rate for it. "
+        "`dimension_overflow`: a value counts as `__other__`.",
+    )
 
     def to_representation(self, instance: dict[str, Any]) -> dict[str, Any]:
         # As on the agents' door: of a thousand results few have something to say.
-        return {name: value for name, value in instance.items() if value is not None or name == "id"}
+        return {name: value for name, value in instance.items() if value or name == "id"}
 
 
 class TouchedQuotaShape(Shape):

@@ -67,18 +67,27 @@ def test_create_meter__all_fields__are_kept() -> None:
         ({"unit": "to\x00ken"}, "unit", "invalid"),
         ({"name": " "}, "name", "blank"),
         ({"aggregation": "median"}, "aggregation", "invalid"),
-        ({"aggregation": "max"}, "aggregation", "aggregation_unsupported"),
-        ({"aggregation": "unique"}, "aggregation", "aggregation_unsupported"),
-        ({"aggregation": "latest"}, "aggregation", "aggregation_unsupported"),
-        ({"aggregation": "unique", "value_from": "user"}, "aggregation", "aggregation_unsupported"),
-        ({"value_from": "user"}, "value_from", "not_allowed"),
-        ({"rate_card": [{"meter": "tokens", "unit_price": "1"}]}, "rate_card", "rate_card_unsupported"),
+        ({"aggregation": "unique", "value_from": "user"}, "value_from", "dimension_unknown"),
+        ({"aggregation": "count", "value_from": "user", "dimensions": ["user"]}, "value_from", "not_allowed"),
+        (
+            {"aggregation": "max", "value_from": "size", "dimensions": [{"name": "size", "type": "string"}]},
+            *("value_from", "dimension_invalid"),
+        ),
+        (
+            {"aggregation": "latest", "value_from": "size", "dimensions": [{"name": "size", "max_values": 3}]},
+            *("value_from", "dimension_invalid"),
+        ),
+        ({"filter": {"status": "succeeded"}}, "filter.status", "dimension_unknown"),
+        ({"dimensions": [{"name": "model", "type": "date"}]}, "dimensions.0.type", "invalid"),
+        ({"dimensions": [{"name": "model", "max_values": 0}]}, "dimensions.0.max_values", "invalid"),
+        ({"dimensions": [{"name": "model", "colour": "red"}]}, "dimensions.0.colour", "unknown_field"),
+        ({"dimensions": [{"name": "model"}, "model"]}, "dimensions.1", "dimension_repeated"),
+        ({"dimensions": [7]}, "dimensions.0", "dimension_name_invalid"),
         ({"dimensions": ["model", "Model"]}, "dimensions.1", "dimension_name_invalid"),
         ({"dimensions": ["model", "tool", "model"]}, "dimensions.2", "dimension_repeated"),
         ({"dimensions": [f"d{number}" for number in range(21)]}, "dimensions", "dimensions_too_many"),
         ({"dimensions": ["agent"]}, "dimensions.0", "dimension_reserved"),
         ({"dimensions": "model"}, "dimensions", "invalid"),
-        ({"dimensions": [{"name": "model"}]}, "dimensions.0", "dimension_name_invalid"),
         ({"event_types": ["a", "a"]}, "event_types.1", "duplicate"),
         ({"event_types": [7]}, "event_types.0", "invalid"),
     ],
@@ -94,12 +103,20 @@ def test_create_meter__bad_field__is_refused_by_name(fields: dict[str, Any], fie
     assert _epoch(workspace) == 0
 
 
-def test_create_meter__unsupported_aggregation__says_what_works() -> None:
-    with pytest.raises(Invalid) as refusal:
-        create_meter(tenant=Workspace.make().tenant, actor=ACTOR, code="seats", aggregation="max")
+def test_create_meter__with_types_filter_and_value__keeps_them() -> None:
+    meter = create_meter(
+        tenant=Workspace.make().tenant,
+        actor=ACTOR,
+        code="longest",
+        aggregation="max",
+        dimensions=["model", {"name": "seconds", "type": "number"}, {"name": "status", "max_values": 5}],
+        value_from="seconds",
+        filter={"status": "succeeded"},
+    )
 
-    assert refusal.value.code == "aggregation_unsupported"
-    assert refusal.value.detail == "The aggregation max is not supported yet; these are: sum, count."
+    meter.refresh_from_db()
+    assert (meter.aggregation, meter.value_from, meter.filter) == ("max", "seconds", {"status": "succeeded"})
+    assert meter.dimensions == ["model", {"name": "seconds", "type": "number"}, {"name": "status", "max_values": 5}]
 
 
 def test_create_meter__twenty_dimensions__are_taken() -> None:
@@ -204,7 +221,10 @@ def test_archive_meter__in_use__conflicts_then_is_unknown() -> None:
 
     with pytest.raises(Conflict) as refusal:
         archive_meter(tenant=workspace.tenant, meter_id=workspace.meter.id, actor=ACTOR)
-    assert (refusal.value.code, refusal.value.extra) == ("meter_in_use", {"quotas": 1, "prices": 0})
+    assert (refusal.value.code, refusal.value.extra) == (
+        "meter_in_use",
+        {"quotas": 1, "prices": 0, "rate_cards": 0},
+    )
 
     quota.archived_at = datetime(2026, 11, 1, tzinfo=UTC)
     quota.save()
