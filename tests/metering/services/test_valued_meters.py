@@ -1,0 +1,115 @@
+"""Max, unique and latest meters on a real PostgreSQL: quotas, late entries, seeds, filters, limited dimensions."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from metering.domain.enums import EventKind
+from metering.domain.ledger import Verdict
+from metering.models import Balance, BalanceValue, DimensionValue, UsageEvent
+from tests.metering.ledger_world import NOW
+from tests.metering.meter_world import Meters
+
+pytestmark = pytest.mark.django_db(transaction=True)
+HOUR = timedelta(hours=1)
+
+
+def test_max__keeps_the_highest__and_asks_are_refused_above_the_limit():
+    meters = Meters()
+    meter = meters.make("context", aggregation="max")
+    quota = meters.limit(meter, "100")
+    for quantity in ("40", "90", "60"):
+        assert meters.post(("context", quantity), kind=EventKind.CONSUME).verdict is Verdict.DONE
+    assert meters.standing(quota) == (90, 0)
+    assert meters.post(("context", "101"), kind=EventKind.CONSUME).verdict is Verdict.REFUSED
+    assert meters.post(("context", "100"), kind=EventKind.CONSUME).verdict is Verdict.DONE
+    meters.post(("context", "250"))
+    assert meters.standing(quota) == (250, 0)
+
+
+def test_unique__counts_each_value_once__also_beyond_a_full_quota():
+    meters = Meters()
+    meter = meters.make("users", aggregation="unique", dimensions=["user"], value_from="user")
+    quota = meters.limit(meter, "2")
+    for user in ("ann", "bob", "ann"):
+        assert meters.post(("users", "1", {"user": user}), kind=EventKind.CONSUME).verdict is Verdict.DONE
+    assert meters.standing(quota) == (2, 0)
+    assert meters.post(("users", "1", {"user": "cleo"}), kind=EventKind.CONSUME).verdict is Verdict.REFUSED
+    assert meters.post(("users", "1", {"user": "bob"}), kind=EventKind.CONSUME).verdict is Verdict.DONE
+    assert sorted(BalanceValue.objects.values_list("events", flat=True)) == [2, 2]
+
+
+def test_latest__goes_by_time__not_by_arrival():
+    meters = Meters()
+    meter = meters.make("seats", aggregation="latest")
+    quota = meters.limit(meter, "100")
+    meters.post(("seats", "7"), occurred_at=NOW - HOUR)
+    meters.post(("seats", "3"), occurred_at=NOW - 2 * HOUR)
+    assert meters.standing(quota) == (7, 0)
+    meters.post(("seats", "5"), occurred_at=NOW)
+    assert meters.standing(quota) == (5, 0)
+    meters.post(("seats", "6"), occurred_at=NOW)
+    assert meters.standing(quota) == (6, 0)
+
+
+def test_latest__equal_times__the_newer_event_wins_in_any_order_of_posting():
+    meters = Meters()
+    meter = meters.make("seats", aggregation="latest")
+    quota = meters.limit(meter, "100")
+    older = meters.request(("seats", "1"), occurred_at=NOW)
+    newer = meters.request(("seats", "2"), occurred_at=NOW)
+    meters.world.post(newer)
+    meters.world.post(older)
+    assert meters.standing(quota) == (2, 0)
+
+
+@pytest.mark.parametrize(("aggregation", "used"), [("max", Decimal(9)), ("unique", Decimal(2)), ("latest", Decimal(4))])
+def test_quota_that_is_new__counts_what_its_period_has_seen(aggregation, used):
+    meters = Meters()
+    dimensions = {"dimensions": ["user"], "value_from": "user"} if aggregation == "unique" else {}
+    meter = meters.make("thing", aggregation=aggregation, **({"dimensions": ["user"]} | dimensions))
+    for quantity, user, hours in (("9", "ann", 2), ("2", "bob", 1)):
+        meters.post(("thing", quantity, {"user": user}), occurred_at=NOW - hours * HOUR)
+    quota = meters.limit(meter, "100")
+    meters.post(("thing", "4", {"user": "ann"}))
+    assert meters.standing(quota) == (used, 0)
+    meters.post(("thing", "1", {"user": "bob"}), occurred_at=NOW - 3 * HOUR)
+    assert meters.standing(quota) == (used, 0)
+
+
+@pytest.mark.parametrize(("aggregation", "used"), [("max", Decimal(9)), ("unique", Decimal(2)), ("latest", Decimal(2))])
+def test_late_event__counts_in_the_open_period(aggregation, used):
+    meters = Meters()
+    unique = {"value_from": "user"} if aggregation == "unique" else {}
+    meter = meters.make("thing", aggregation=aggregation, dimensions=["user"], **unique)
+    quota = meters.limit(meter, "100")
+    yesterday = NOW - timedelta(days=1)
+    meters.post(("thing", "5", {"user": "ann"}), at=yesterday)
+    Balance.objects.filter(quota_key=quota.key).update(closed_at=NOW)
+    meters.post(("thing", "2", {"user": "bob"}))
+    meters.post(("thing", "9", {"user": "ann"}), occurred_at=yesterday)
+    assert Balance.objects.get(quota_key=quota.key, closed_at=None).used == used
+
+
+def test_filter__what_does_not_match__is_recorded_and_counts_nowhere():
+    meters = Meters()
+    meter = meters.make("outcomes", aggregation="count", dimensions=["status"], filter={"status": "succeeded"})
+    quota = meters.limit(meter, "1")
+    failed = meters.post(("outcomes", "1", {"status": "failed"}), kind=EventKind.CONSUME)
+    assert failed.verdict is Verdict.DONE
+    [event] = UsageEvent.objects.all()
+    assert (event.quantity, event.flags) == (0, ["not_counted"])
+    assert meters.post(("outcomes", "1", {"status": "succeeded"}), kind=EventKind.CONSUME).verdict is Verdict.DONE
+    assert meters.standing(quota) == (1, 0)
+
+
+def test_dimension_with_too_many_values__counts_the_rest_as_other():
+    meters = Meters()
+    meters.make("calls", dimensions=[{"name": "tool", "max_values": 2}])
+    for tool in ("a", "b", "c", "a", "d"):
+        meters.post(("calls", "1", {"tool": tool}))
+    counted = list(UsageEvent.objects.order_by("id").values_list("dimensions", "flags"))
+    assert [dimensions["tool"] for dimensions, _ in counted] == ["a", "b", "__other__", "a", "__other__"]
+    assert [flags for _, flags in counted] == [[], [], ["dimension_overflow"], [], ["dimension_overflow"]]
+    assert sorted(DimensionValue.objects.values_list("value", flat=True)) == ["a", "b"]
