@@ -63,7 +63,7 @@ def test_same_id_again__counts_no_second_amount():
 
 
 def test_consume__above_the_budget__is_refused_and_writes_nothing():
-    meters, spend, budget = make_priced("1")
+    meters, _spend, budget = make_priced("1")
     request = meters.post(("input_tokens", "101", {"model": "large"}), kind=EventKind.CONSUME)
 
     assert request.verdict is Verdict.REFUSED
@@ -88,7 +88,7 @@ def test_consume__without_a_rate__is_refused_under_a_budget_only():
 
 
 def test_fact_without_a_rate__is_recorded_and_flagged():
-    meters, spend, budget = make_priced("10")
+    meters, _spend, budget = make_priced("10")
     meters.post(("output_tokens", "5", {"model": "small"}))
 
     [event] = UsageEvent.objects.all()
@@ -121,7 +121,7 @@ def test_rate_card__dates__are_half_open_and_change_nothing_that_was_counted():
 
 
 def test_hold__reserves_its_estimate__and_settles_the_truth():
-    meters, spend, budget = make_priced("10")
+    meters, _spend, budget = make_priced("10")
     held = meters.post(
         ("input_tokens", "100", {"model": "large"}), ("output_tokens", "100", {"model": "large"}), kind=EventKind.HOLD
     )
