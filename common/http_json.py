@@ -1,6 +1,6 @@
 """Bodies of requests: bounded reading, the kinds that are read, and JSON into types. Both doors read through here."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
@@ -10,7 +10,7 @@ from django.utils.http import parse_header_parameters
 from common.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
 from common.json_decoding import decode_json
 
-__all__ = ["JSON", "MAX_BODY", "check_content_type", "decode_json", "read_body", "read_json"]
+__all__ = ["JSON", "MAX_BODY", "check_content_type", "decode_json", "read_body", "read_json", "stream_body"]
 
 MAX_BODY: Final = 1024 * 1024
 JSON: Final = "application/json"
@@ -55,6 +55,22 @@ def read_body(request: HttpRequest, max_bytes: int = MAX_BODY) -> bytes:
     return known
 
 
+def stream_body(request: HttpRequest) -> Iterator[bytes]:
+    """The body in pieces as they arrive, however long it is. Raises BadRequest `body_incomplete`: it broke off."""
+    declared = request.META.get("CONTENT_LENGTH") or ""
+    source = _source(request, declared=bool(declared))
+    request.__dict__["_read_started"] = True  # also where it is read past Django: whoever asks, it is being read
+    size = 0
+    try:
+        while piece := source.read(_CHUNK):
+            size += len(piece)
+            yield piece
+    except OSError:
+        raise BadRequest("body_incomplete", "The body broke off.") from None
+    if declared.isdecimal() and size < int(declared):
+        raise BadRequest("body_incomplete", "The body broke off.")
+
+
 def check_content_type(request: HttpRequest, raw: bytes, accepted: Collection[str] = (JSON,)) -> str:
     """The media type of the body, one of `accepted`; an empty body needs none. Raises UnsupportedMediaType.
 
@@ -78,11 +94,7 @@ def _parsed_content_type(field: str) -> tuple[str, dict[str, str]]:
 
 
 def _read_bounded(request: HttpRequest, max_bytes: int, *, declared: bool) -> bytes:
-    source: Any = request
-    environ: dict[str, Any] = getattr(request, "environ", {})
-    if not declared and environ.get("wsgi.input_terminated"):
-        # A chunked body has no length, and Django takes that for an empty one. This server says its stream has an end.
-        source = environ["wsgi.input"]
+    source = _source(request, declared=declared)
     chunks: list[bytes] = []
     size = 0
     try:
@@ -95,6 +107,15 @@ def _read_bounded(request: HttpRequest, max_bytes: int, *, declared: bool) -> by
     except OSError:
         raise BadRequest("body_incomplete", "The body broke off.") from None
     return b"".join(chunks)
+
+
+def _source(request: HttpRequest, *, declared: bool) -> Any:
+    """What to read the body from: the request, unless Django would take a body without a length for an empty one."""
+    environ: dict[str, Any] = getattr(request, "environ", {})
+    if not declared and environ.get("wsgi.input_terminated"):
+        # This server says its stream has an end.
+        return environ["wsgi.input"]
+    return request
 
 
 def _pass_over(source: Any, size: int) -> None:

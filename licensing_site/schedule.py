@@ -25,6 +25,7 @@ every(5, "metering.watch_agents")
 every(600, "metering.profile_calls")
 every(3600, "metering.maintain_partitions")
 every(30, "metering.run_waiting_jobs")
+every(3600, "metering.purge_imports")
 daily(3, 40, "metering.verify_ledger")
 
 every(1, "tenants.seal_audit")

@@ -9,6 +9,7 @@ from metering.services import (
     call_profiles,
     closing,
     expiring_holds,
+    import_uploads,
     overage,
     partitions,
     rollups,
@@ -92,3 +93,9 @@ def watch_agents() -> None:
 def profile_calls() -> None:
     """Keep what agents usually do, for the rules that compare; every ten minutes."""
     call_profiles.profile_calls()
+
+
+@shared_task(name="metering.purge_imports", ignore_result=True)
+def purge_imports() -> None:
+    """Remove uploads and refused lines that were kept long enough; once an hour."""
+    import_uploads.purge_imports()

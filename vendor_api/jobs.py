@@ -7,6 +7,9 @@ from functools import partial
 
 from django.db import transaction
 
+from metering.services.import_formats import ImportFormat
+from metering.services.import_jobs import ask_to_import
+from metering.services.import_uploads import Upload
 from metering.services.running_jobs import CLOSE_PERIODS, MOVE_CLOCK
 from metering.tasks import run_job
 from tenants.domain.actors import Actor
@@ -25,7 +28,11 @@ def ask_to_move_clock(*, tenant: Tenant, actor: Actor, now: datetime) -> Job:
     return _asked(create_job(tenant=tenant, actor=actor, kind=MOVE_CLOCK, input={"now": format_time(now)}))
 
 
+def import_uploaded(*, tenant: Tenant, actor: Actor, upload: Upload, format_: ImportFormat, backfill: bool) -> Job:
+    """A job that imports what was uploaded."""
+    return _asked(ask_to_import(tenant=tenant, actor=actor, upload=upload, format_=format_, backfill=backfill))
+
+
 def _asked(job: Job) -> Job:
     # Whether the message can be sent does not matter for long: workers look for waiting jobs by themselves.
     transaction.on_commit(partial(run_job.delay, str(job.id)), robust=True)
-    return job

@@ -20,7 +20,8 @@ class Operation:
     `otherwise` is another shape that the same answer may have. `once` False: a POST that changes nothing and looks
     at no idempotency key. `bulk` is the shape of the answer to many at once (`{"items": [...]}`), which is 200.
     `media_type` is what the answer is in; one that is no JSON has no shape. `accepted` says when the same shape is
-    answered with 202, as a job goes on with the work.
+    answered with 202, as a job goes on with the work. `uploads` are the media types of a body that is no JSON, each
+    with an example; it is streamed, and read by the handler.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Operation:
     bulk: type[Shape] | None = None
     media_type: str = "application/json"
     accepted: str = ""
+    uploads: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shape(self) -> type[Shape]:

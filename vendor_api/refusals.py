@@ -185,6 +185,12 @@ def _problems(operation: Operation, method: str) -> list[Problem]:
             UnsupportedMediaType("The body must be application/json."),
         ]
         problems.append(_fault(operation, "unknown_field", "This field is not known here."))
+    if operation.uploads:
+        problems += [
+            BadRequest("body_empty", "The body is empty: send a line for each event."),
+            BadRequest("body_incomplete", "The body broke off."),
+            UnsupportedMediaType(f"The body must be {' or '.join(operation.uploads)}."),
+        ]
     if operation.query is not None:
         problems.append(_fault(operation, "unknown_parameter", "There is no such parameter here."))
     if method == "POST" and operation.once:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer
 from rest_framework import serializers
 
@@ -33,7 +34,7 @@ REFUSALS: Final = {
     404: "There is no such thing here; other workspaces' things are answered alike.",
     409: "The state forbids it, or the first call with this idempotency key is still running; `code` says which.",
     413: "The body is over 1 MiB.",
-    415: "The body is not `application/json` in UTF-8.",
+    415: "The body is not of the kind that this operation reads, in UTF-8.",
     422: "Fields or parameters do not hold; `errors` names each.",
     503: "A store cannot be reached and nothing was done, or (`revocation_pending`) it is done but not yet everywhere.",
 }
@@ -98,6 +99,8 @@ class VendorSchema(AutoSchema):
 
     def get_request_serializer(self) -> Any:
         body, operation = self.operation.body, self.operation
+        if operation.uploads:
+            return dict.fromkeys(operation.uploads, OpenApiTypes.STR)
         if body is None or operation.bulk is None:
             return body
         return PolymorphicProxySerializer(
@@ -109,6 +112,8 @@ class VendorSchema(AutoSchema):
         examples = []
         if operation.example is not None:
             examples.append(OpenApiExample("As sent", value=operation.example, request_only=True))
+        for media_type, text in operation.uploads.items():
+            examples.append(OpenApiExample("As sent", value=text, request_only=True, media_type=media_type))
         return examples
 
     def get_response_serializers(self) -> Any:

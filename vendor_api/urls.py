@@ -21,6 +21,7 @@ from vendor_api.views import (
     test_clock,
     unknown,
     usage,
+    usage_imports,
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -80,6 +81,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("quotas", quotas.QuotasView.as_view()),
     path("quotas/<str:id>", quotas.QuotaView.as_view()),
     path("usage", usage.UsageView.as_view()),
+    path("usage/import", usage_imports.UsageImportView.as_view()),
     path("holds", records.HoldsView.as_view()),
     path("holds/<str:id>", records.HoldView.as_view()),
     path("overages", records.OveragesView.as_view()),
@@ -91,6 +93,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runaway-incidents/<str:id>/undo", runaway.UndoRunawayIncidentView.as_view()),
     path("jobs", records.JobsView.as_view()),
     path("jobs/<str:id>", records.JobView.as_view()),
+    path("jobs/<str:id>/rejected", usage_imports.RejectedLinesView.as_view()),
     path("api-keys", api_keys.ApiKeysView.as_view()),
     path("api-keys/<str:id>", api_keys.ApiKeyView.as_view()),
     path("api-keys/<str:id>/revoke", api_keys.RevokeApiKeyView.as_view()),

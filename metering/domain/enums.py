@@ -135,3 +135,10 @@ class BucketSize(StrEnum):
 
     QUARTER = "quarter"
     DAY = "day"
+
+
+class ImportPartKind(StrEnum):
+    """What a stored piece of an import is."""
+
+    BODY = "body"
+    REJECTED = "rejected"

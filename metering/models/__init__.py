@@ -1,5 +1,6 @@
 """How much: meters, quotas and balances, the ledger, roll-ups, prices and overage."""
 
+from metering.models.imports import ImportPart
 from metering.models.ledger import EventId, LateEntry, RollupCursor, UsageEvent, UsageRollup
 from metering.models.meters import DimensionValue, Meter, RateCardEntry
 from metering.models.money import OverageRecord, Price
@@ -14,6 +15,7 @@ __all__ = [
     "EventId",
     "Hold",
     "HoldLine",
+    "ImportPart",
     "LateEntry",
     "Meter",
     "OverageRecord",

@@ -10,8 +10,9 @@ import structlog
 
 from metering.services.clock_moves import Happened, go_on_to
 from metering.services.closing import Closed, close_periods
+from metering.services.import_jobs import IMPORT_USAGE, import_upload
 from tenants.models import Job
-from tenants.services.jobs import LeaseLostError, claim_job, fail_job, finish_job, renew_lease
+from tenants.services.jobs import JobFailedError, LeaseLostError, claim_job, fail_job, finish_job, renew_lease
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +38,9 @@ def run_job(*, job_id: UUID | None = None) -> bool:
         else:
             finish_job(job=job, result=work(job))
             log.info("job.finished", job=job.public_id, kind=job.kind)
+    except JobFailedError as failed:
+        fail_job(job=job, error={"code": failed.code, "detail": failed.detail})
+        log.warning("job.failed", job=job.public_id, kind=job.kind, code=failed.code)
     except LeaseLostError:
         log.warning("job.lease_lost", job=job.public_id, kind=job.kind)
     return True
@@ -74,4 +78,5 @@ def _counts(closed: Closed) -> dict[str, int]:
 _WORK: Final[Mapping[str, Callable[[Job], Mapping[str, Any]]]] = {
     CLOSE_PERIODS: _close_periods,
     MOVE_CLOCK: _move_clock,
+    IMPORT_USAGE: import_upload,
 }

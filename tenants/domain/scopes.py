@@ -11,7 +11,10 @@ ALL = "*"
 
 
 class Scope(StrEnum):
-    """Every scope that a route can ask for; `<resource>:read` or `<resource>:write`."""
+    """Every scope that a route can ask for; `<resource>:read` or `<resource>:write`.
+
+    `usage:backfill` lets usage be older than the acceptance window, for whoever may write it.
+    """
 
     CUSTOMERS_READ = "customers:read"
     CUSTOMERS_WRITE = "customers:write"
@@ -38,6 +41,7 @@ class Scope(StrEnum):
     DECISIONS_READ = "decisions:read"
     USAGE_READ = "usage:read"
     USAGE_WRITE = "usage:write"
+    USAGE_BACKFILL = "usage:backfill"
     HOLDS_READ = "holds:read"
     HOLDS_WRITE = "holds:write"
     OVERAGES_READ = "overages:read"

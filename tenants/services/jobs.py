@@ -26,6 +26,15 @@ class LeaseLostError(Exception):
     """Another worker has taken the job over; whoever held it stops."""
 
 
+class JobFailedError(Exception):
+    """The work cannot be done, and trying again would not help; `code` is stable."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
 def create_job(
     *,
     tenant: Tenant,

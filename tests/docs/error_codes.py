@@ -20,7 +20,16 @@ APPS = (
     "webhooks",
 )
 #: The place of the code among the arguments of what raises or builds a refusal.
-CODE_FIRST = {"BadRequest", "Conflict", "Forbidden", "JwkFault", "QuantityError", "TextError", "_of_quota"}
+CODE_FIRST = {
+    "BadRequest",
+    "Conflict",
+    "Forbidden",
+    "ImportBroken",
+    "JwkFault",
+    "QuantityError",
+    "TextError",
+    "_of_quota",
+}
 CODE_SECOND = {
     *("DimensionError", "EventFault", "LineFault", "PriceError"),
     *("_error", "conflict_if_taken", "field", "refuse"),

@@ -156,8 +156,11 @@ class VendorView(APIView):
 
     def _handle_post(self, request: HttpRequest, handle: Callable[[], HttpResponse]) -> HttpResponse:
         key = idempotency_key_from(request.META.get("HTTP_IDEMPOTENCY_KEY"))
-        if key is None:
-            return handle()
+        return handle() if key is None else self.once(key, request.body, handle)
+
+    def once(self, key: str, body: bytes, handle: Callable[[], HttpResponse]) -> HttpResponse:
+        """The answer of `handle`, or of an earlier call with this idempotency key; `body` is what was sent."""
+        request = self.request
         request_id = self.caller.actor.request_id
 
         def produce() -> Answer:
@@ -171,7 +174,7 @@ class VendorView(APIView):
             tenant_id=self.tenant.id,
             caller=self.caller.key.public_id,
             key=key,
-            fingerprint=fingerprint(method="POST", path=request.get_full_path(), body=request.body),
+            fingerprint=fingerprint(method="POST", path=request.get_full_path(), body=body),
             produce=produce,
         )
         kept = outcome.answer
