@@ -36,3 +36,4 @@ def import_uploaded(*, tenant: Tenant, actor: Actor, upload: Upload, format_: Im
 def _asked(job: Job) -> Job:
     # Whether the message can be sent does not matter for long: workers look for waiting jobs by themselves.
     transaction.on_commit(partial(run_job.delay, str(job.id)), robust=True)
+    return job
