@@ -146,7 +146,7 @@ class _Portion:
                 kind = self._kind(caller, event)
                 occurred_at = event.occurred_at
                 occurred_at = at if occurred_at is None else check_occurred_at(occurred_at, oldest, newest)
-                quantity, written = read_quantity(event.quantity, kind.meter)
+                quantity, written = read_quantity(event.quantity, kind.meter, kind.dimensions)
             except LineFault as fault:
                 self.faults[place] = fault
                 continue
