@@ -148,10 +148,12 @@ class Book:
 
     zone: ZoneInfo
     plan_of: dict[str, str]
-    prices: dict[str, dict[tuple[str, Dimensions], Mapping[str, Any]]]
+    prices: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    past_prices: dict[str, list[tuple[datetime, Mapping[str, Any]]]] = field(default_factory=dict)
     quotas: list[Quota] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     moved: dict[tuple[int, Place], Place] = field(default_factory=dict)
+    let_go: dict[Place, tuple[datetime, Decimal]] = field(default_factory=dict)
     register: dict[tuple[str, str], Known] = field(default_factory=dict)
     holds: list[Hold] = field(default_factory=list)
     touched: set[Place] = field(default_factory=set)
@@ -343,6 +345,33 @@ class Book:
             if hold.status == "open" and hold.expires_at <= now:
                 hold.status, hold.reserved = "expired", []
 
+    def change_plan(self, license: str, plan: str, now: datetime) -> None:
+        """Another plan: what the old one's quotas have counted stays as it is, the new one's count all there was."""
+        before = self._plan_places(license)
+        self.plan_of[license] = plan
+        for place in before - self._plan_places(license):
+            if place in self.touched - self.closed and place not in self.let_go:
+                self.let_go[place] = now, self.used(place)
+        for quota in self.quotas:
+            if quota.live and (quota.counting.origin, quota.counting.scope, quota.mode) == (plan, "license", "soft"):
+                self._take_up(self.place(quota, license, now))
+
+    def _plan_places(self, license: str) -> set[Place]:
+        """Where something counts by a plan, whenever it was."""
+        applying = {
+            (quota.counting, subject)
+            for agent, (of, _) in AGENTS.items()
+            if LICENSES[of] == LICENSES[license]
+            for quota, subject in self.applying(agent)
+            if quota.counting.origin != "own"
+        }
+        return {place for place in self.touched if (place.counting, place.subject) in applying}
+
+    def _take_up(self, place: Place) -> None:
+        self.touched.add(place)
+        if place not in self.closed:
+            self.let_go.pop(place, None)
+
     def close(self, now: datetime, *, grace: timedelta = GRACE) -> None:
         """End the periods that ended longer ago than the grace."""
         due = {place for place in self.touched - self.closed if place.window.end <= now - grace}
@@ -353,21 +382,46 @@ class Book:
         return [bill for place in self.touched - self.closed for bill in self._bill(place)]
 
     def _bill(self, place: Place) -> Iterable[Bill]:
-        counting = place.counting
-        quota = next((each for each in self.quotas if each.counting == counting and each.live), None)
-        price = self.prices.get(counting.origin, {}).get((counting.meter, counting.filter))
-        if quota is None or price is None or (quota.mode, counting.scope) != ("soft", "license"):
+        """A licence pays once for a meter in a period: by the plan that was in force when it ended."""
+        rivals = [each for each in self.touched if self._price_of(each) is not None and _same_usage(each, place)]
+        price = self._price_of(place)
+        if price is None or place != min(rivals, key=self._precedence):
             return
-        used = self.used(place)
-        if used > quota.limit:
-            over = used - quota.limit
-            start = place.window.start
-            yield Bill(place.subject, counting.meter, start, "open", quota.limit, used, over, charge(over, price))
+        limit = next(quota.limit for quota in self.quotas if quota.counting == place.counting)
+        used = self.let_go[place][1] if place in self.let_go else self.used(place)
+        if used > limit:
+            start, over = place.window.start, used - limit
+            yield Bill(place.subject, place.counting.meter, start, "open", limit, used, over, charge(over, price))
+
+    def _price_of(self, place: Place) -> Mapping[str, Any] | None:
+        counting = place.counting
+        soft = any(quota.counting == counting and quota.mode == "soft" for quota in self.quotas)
+        if counting.scope != "license" or not soft:
+            return None
+        if counting.meter != "tokens":
+            return None
+        price = self.prices.get(counting.origin)
+        # One that was taken away was in force when the period began; one that was put right was never in force.
+        past = [each for until, each in self.past_prices.get(counting.origin, []) if until > place.window.start]
+        return price or (past[-1] if past else None)
+
+    def set_price(self, plan: str, price: Mapping[str, Any] | None, now: datetime) -> None:
+        """What a plan charges for tokens above its allowance, from ever."""
+        before = self.prices.get(plan)
+        if before is not None and before != price:
+            self.past_prices.setdefault(plan, []).append((now, before))
+        self.prices[plan] = price
+
+    def _precedence(self, place: Place) -> tuple[bool, int]:
+        let_go = self.let_go.get(place)
+        is_past = let_go is not None and let_go[0] < place.window.end
+        return is_past, [quota.counting for quota in self.quotas].index(place.counting)
 
     def _touch(self, agent: str, meter: str, at: datetime, now: datetime) -> None:
         for quota, subject in self.applying(agent):
             if quota.counting.meter == meter:
-                self.touched |= {self.place(quota, subject, at), self.place(quota, subject, now)}
+                self._take_up(self.place(quota, subject, at))
+                self._take_up(self.place(quota, subject, now))
 
     def _count(self, agent: str, line: UsageLine, at: datetime, now: datetime) -> None:
         fact = Fact(agent, line, at)
@@ -376,6 +430,15 @@ class Book:
             own = self.place(quota, subject, at)
             if quota.counting.takes(line) and own in self.closed:
                 self.moved[len(self.facts) - 1, own] = self.place(quota, subject, now)
+
+
+def _same_usage(one: Place, other: Place) -> bool:
+    return (one.subject, one.window, one.counting.meter, one.counting.filter) == (
+        other.subject,
+        other.window,
+        other.counting.meter,
+        other.counting.filter,
+    )
 
 
 def _line_of(hold: Hold, line: UsageLine) -> int | None:

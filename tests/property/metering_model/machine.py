@@ -72,16 +72,18 @@ class MeteringMachine(RuleBasedStateMachine):
             finally:
                 self.product.forget()
 
-    @initialize(zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]), pro=terms, agent_limit=limits)
-    def begin(self, zone: str, pro: dict[str, Any], agent_limit: Decimal) -> None:
-        plan_of = dict.fromkeys(LICENSES, "pro")
-        self.book = Book(ZoneInfo(zone), plan_of, {})
-        self.of_plan = [
+    @initialize(zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]), pro=terms, team=terms, calls=limits)
+    def begin(self, zone: str, pro: dict[str, Any], team: dict[str, Any], calls: Decimal) -> None:
+        self.book = Book(ZoneInfo(zone), dict.fromkeys(LICENSES, "pro"))
+        self.book.quotas += [
             Quota(Counting("pro", "license", "tokens", (), "month"), None, pro["limit"], "soft"),
-            Quota(Counting("pro", "agent", "calls", (), "day"), None, agent_limit, "hard"),
+            Quota(Counting("pro", "agent", "calls", (), "day"), None, calls, "hard"),
+            Quota(Counting("team", "license", "tokens", (), "month"), None, team["limit"], "soft"),
+            Quota(Counting("team", "customer", "calls", (), "month"), None, calls, "hard"),
         ]
-        self.book.quotas += self.of_plan
-        self.product = Product(zone, {"pro": self._plan_body(pro["price"])})
+        self.book.prices |= {"pro": pro["price"], "team": team["price"]}
+        bodies = {plan: self._plan_body(plan) for plan in self.book.prices}
+        self.product = Product(zone, {**bodies, "free": {}})
 
     # --- agents use
 
@@ -244,13 +246,21 @@ class MeteringMachine(RuleBasedStateMachine):
         quota.live = False
         self.product.vendor("DELETE", f"/quotas/{quota.id}")
 
-    @rule(change=terms, agent_limit=limits)
-    def change_plan(self, change: dict[str, Any], agent_limit: Decimal) -> None:
-        self.of_plan[0].limit, self.of_plan[1].limit = change["limit"], agent_limit
-        self.product.vendor("PATCH", f"/plans/{self.product.plans['pro']}", self._plan_body(change["price"]))
+    @rule(plan=st.sampled_from(["pro", "team"]), change=terms, calls=limits)
+    def change_plan(self, plan: str, change: dict[str, Any], calls: Decimal) -> None:
+        for quota in self.book.quotas:
+            if quota.counting.origin == plan:
+                quota.limit = change["limit"] if quota.counting.meter == "tokens" else calls
+        self.book.set_price(plan, change["price"], self.product.now())
+        self.product.vendor("PATCH", f"/plans/{self.product.plans[plan]}", self._plan_body(plan))
 
-    def _plan_body(self, price: dict[str, Any] | None) -> dict[str, Any]:
-        self.book.prices["pro"] = {} if price is None else {("tokens", ()): price}
+    @rule(license=st.sampled_from(sorted(LICENSES)), plan=st.sampled_from(["pro", "team", "free"]))
+    def move_to_plan(self, license: str, plan: str) -> None:
+        self.book.change_plan(license, plan, self.product.now())
+        self.product.vendor("PATCH", f"/licenses/{self.product.licenses[license]}", {"plan": plan})
+
+    def _plan_body(self, plan: str) -> dict[str, Any]:
+        price = self.book.prices[plan]
         return {
             "quotas": [
                 {
@@ -260,7 +270,8 @@ class MeteringMachine(RuleBasedStateMachine):
                     "period": quota.counting.period,
                     "mode": quota.mode,
                 }
-                for quota in self.of_plan
+                for quota in self.book.quotas
+                if quota.counting.origin == plan
             ],
             "prices": [] if price is None else [{"meter": "tokens", "currency": "USD", **price}],
         }
