@@ -203,3 +203,23 @@ def _ratio(part: int, whole: int) -> Decimal:
 
 
 _WEIGHT: Final = {RunawayAction.NOTIFY: 0, RunawayAction.THROTTLE: 1, RunawayAction.SUSPEND: 2}
+
+#: What suits an agent of which nothing is known: far above what is healthy, whatever its bursts. A limit on calls a
+#: minute and one on spend depend on what is sold.
+RECOMMENDED: Final = (
+    Rule(
+        kind=RunawayRule.BASELINE_MULTIPLE,
+        limit=Decimal(10),
+        action=RunawayAction.THROTTLE,
+        window=5 * MINUTE,
+        minimum_calls=300,
+        throttle_to=ThrottleTo(60, MINUTE, 60, 3600),
+    ),
+    Rule(
+        kind=RunawayRule.REFUSAL_SHARE,
+        limit=Decimal("0.9"),
+        action=RunawayAction.NOTIFY,
+        window=5 * MINUTE,
+        minimum_calls=200,
+    ),
+)
