@@ -54,6 +54,7 @@ def _standing(quota: Quota, standing: QuotaStanding) -> Beside:
         used=standing.used,
         held=standing.held,
         top_ups=standing.top_ups,
+        carried_over=standing.carried_over,
         remaining=standing.remaining,
         state=standing.state.value,
         resets_at=standing.resets_at,

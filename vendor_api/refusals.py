@@ -78,6 +78,7 @@ OF_STATE: Final[Mapping[str, Problem]] = {
         Conflict("quota_archived", "An archived quota does not change any more."),
         Conflict("quota_exists", "There is a quota already that counts the same."),
         Conflict("quota_priced", "A price of the plan bills this quota; take the price away first."),
+        Conflict("top_up_voided", "A top-up that was voided does not change any more."),
         Forbidden(
             "scope_exceeds_own",
             "A key can only hand on scopes that it has; this one lacks licenses:write.",
@@ -123,6 +124,7 @@ MET_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "create_quota": ("quota_exists",),
     "update_quota": ("quota_archived",),
     "archive_quota": ("quota_priced",),
+    "update_top_up": ("top_up_voided",),
     "record_usage": ("id_conflict",),
     "move_test_clock": ("not_a_test_workspace",),
 }

@@ -294,7 +294,7 @@ def _counted(job: _Authorization) -> tuple[list[CountedLine], list[Unrated]]:
 
 
 def _as_status(refusal: Refusal) -> QuotaStatus:
-    return QuotaStatus.of(refusal.quota, refusal.used, refusal.held, refusal.resets_at)
+    return QuotaStatus.of(refusal.quota, refusal.standing)
 
 
 def _hold(job: _Authorization, request: Request) -> HoldBody | None:

@@ -143,10 +143,7 @@ def _lease(known: KnownCaller, plan: _Plan, ends: datetime, at: datetime) -> UUI
     try:
         return take_lease(caller=known.metering, lines=lines, expires_at=ends, at=at)
     except LeaseRefused as refused:
-        reasons = [
-            quota_refusal(QuotaStatus.of(each.quota, each.used, each.held, each.resets_at), each.asked)
-            for each in refused.refusals
-        ]
+        reasons = [quota_refusal(QuotaStatus.of(each.quota, each.standing), each.asked) for each in refused.refusals]
         reasons += [rate_refusal(unrated) for unrated in refused.unrated]
         codes = [msgspec.to_builtins(reason) for reason in reasons]
         named = {name: codes[0][name] for name in _OF_QUOTA if name in codes[0]}

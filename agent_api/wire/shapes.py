@@ -129,7 +129,14 @@ def reason_bodies(reasons: Iterable[Reason]) -> list[ReasonBody]:
 def quota_refusal(status: QuotaStatus, asked: Decimal) -> ReasonBody:
     """Why a quota without room for `asked` refuses, and what to do."""
     quota = status.quota
-    left = headroom(mode=quota.mode, limit=quota.limit, ceiling=quota.ceiling, used=status.used, held=status.held)
+    left = headroom(
+        mode=quota.mode,
+        limit=quota.limit,
+        ceiling=quota.ceiling,
+        used=status.used,
+        held=status.held,
+        top_ups=status.standing.extra,
+    )
     body = _of_quota("quota_exceeded", _refusal_text(status, asked), status)
     body.blocks = True
     body.asked = format_quantity(asked)

@@ -120,6 +120,16 @@ class TopUpOrigin(StrEnum):
     BOUGHT = "bought"
 
 
+class TopUpState(StrEnum):
+    """What is to be said of a top-up: only an active one covers anything."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    USED_UP = "used_up"
+    EXPIRED = "expired"
+    VOIDED = "voided"
+
+
 class EventKind(StrEnum):
     """What brought an event id into the register."""
 

@@ -12,7 +12,8 @@ from enum import StrEnum
 from uuid import UUID
 
 from licenses.domain.rate_limits import HoldLimit
-from metering.domain import counting
+from metering.domain import allowances, counting
+from metering.domain.allowances import Beside, Standing
 from metering.domain.digests import Digest
 from metering.domain.enums import EventKind, QuotaMode
 from metering.domain.numbers import EXACT, ZERO
@@ -20,6 +21,8 @@ from metering.domain.terms import Caller, MeterTerms, QuotaTerms
 
 EXCEEDED_MARK = 0
 """Stands among the fired thresholds for `quota.exceeded`; no threshold is 0 per cent."""
+RECOVERED = -1
+"""In a crossing: the quota that was exceeded no longer is."""
 
 _NEVER = Decimal("Infinity")
 _ASKS = (EventKind.CONSUME, EventKind.HOLD)
@@ -40,6 +43,7 @@ class BalanceState:
 
     `extra` is what was carried over and what top-ups have covered before this batch: allowance beside the limit.
     `burned` is what top-ups cover by this batch; `latest_at` when the event occurred whose value a latest meter has.
+    `beside` is what few have: top-ups, a rolling window, a period that takes what is left.
     """
 
     id: UUID
@@ -56,6 +60,7 @@ class BalanceState:
     """No threshold is crossed while less than this is used."""
     observed: counting.Observed | None = None
     """Of meters that do not add up."""
+    beside: Beside | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +121,8 @@ class Refusal:
     """A quota without room for what was asked, as it stood."""
 
     quota: QuotaTerms
-    used: Decimal
-    held: Decimal
+    standing: Standing
     asked: Decimal
-    resets_at: datetime | None
 
 
 @dataclass(slots=True)
@@ -209,13 +212,17 @@ class Late:
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """A threshold (in per cent, or `EXCEEDED_MARK`) that a balance reached for the first time in its period."""
+    """A threshold (in per cent, or `EXCEEDED_MARK`) that a balance reached for the first time in its period.
+
+    `allowance` is what could be used without being over: limit, what was carried over, and top-ups.
+    """
 
     request: Request
     quota: QuotaTerms
     balance_id: UUID
     threshold: int
     used: Decimal
+    allowance: Decimal
 
 
 @dataclass(slots=True)
@@ -297,7 +304,7 @@ class _Run:
             self.count()
             if line.meter.rules is not None and not line.meter.aggregation.adds_up:
                 return False
-            if any(self._balances[target.own].closed for target in line.targets):
+            if any(_is_special(self._balances[target.own]) for target in line.targets):
                 return False
             self._targets, self._first = line.targets, request
         self._total = EXACT.add(self._total, line.quantity)
@@ -312,6 +319,10 @@ class _Run:
                 balance.changed = True
                 _cross(balance, target.quota, self._first, self._decision)
         self._targets, self._first, self._total = None, None, ZERO
+
+
+def _is_special(balance: BalanceState) -> bool:
+    return balance.closed or balance.beside is not None
 
 
 def _verdict_of_known(request: Request, seen: KnownId) -> Verdict:
@@ -340,8 +351,13 @@ def _refusals(balances: Mapping[UUID, BalanceState], request: Request) -> tuple[
         if most is None:
             continue
         balance = balances[target.own]
-        if EXACT.add(EXACT.add(balance.used, balance.held), quantity) > most:
-            refusals.append(Refusal(quota, balance.used, balance.held, quantity, balance.period_end))
+        if balance.beside is None and not balance.extra:
+            if EXACT.add(EXACT.add(balance.used, balance.held), quantity) > most:
+                refusals.append(Refusal(quota, allowances.standing_of(balance, request.at), quantity))
+            continue
+        standing = allowances.standing_of(balance, request.at)
+        if EXACT.add(EXACT.add(standing.used, standing.held), quantity) > EXACT.add(most, standing.extra):
+            refusals.append(Refusal(quota, standing, quantity))
     return tuple(refusals)
 
 
@@ -370,40 +386,67 @@ def _apply(balances: Mapping[UUID, BalanceState], request: Request, decision: De
         balance = balances[balance_id]
         balance.held = EXACT.subtract(balance.held, quantity)
         balance.changed = True
+        allowances.hold(balance, EXACT.minus(quantity))
     for line in request.counting:
         for target in line.targets:
             balance = balances[target.own]
             if request.kind is EventKind.HOLD:
                 balance.held = EXACT.add(balance.held, line.quantity)
                 balance.changed = True
+                allowances.hold(balance, line.quantity)
                 continue
             if balance.closed:
                 balance = balances[target.open]
                 decision.late.append(Late(line.event_id, line.occurred_at, target.own, balance.id, line.quantity))
+            before = balance.used
             if line.meter.rules is None or line.meter.aggregation.adds_up:
                 balance.used = EXACT.add(balance.used, line.quantity)
                 balance.changed = True
             else:
                 counting.count(balance, line)
+            if balance.beside is not None:
+                allowances.use(balance, target.quota, EXACT.subtract(balance.used, before), request.at)
+            if balance.used < before:
+                _recover(balance, target.quota, request, decision)
             _cross(balance, target.quota, request, decision)
+
+
+def _recover(balance: BalanceState, quota: QuotaTerms, request: Request, decision: Decision) -> None:
+    """Less is used than before: an exceeded quota may be so no more, and can be exceeded and told again."""
+    balance.quiet_below = ZERO
+    if EXCEEDED_MARK not in balance.fired:
+        return
+    standing = allowances.standing_of(balance, request.at)
+    allowance = EXACT.add(quota.limit, standing.extra)
+    if not allowances.is_exceeded(quota.mode, allowance, standing.used):
+        balance.fired.discard(EXCEEDED_MARK)
+        decision.crossings.append(Crossing(request, quota, balance.id, RECOVERED, standing.used, allowance))
 
 
 def _cross(balance: BalanceState, quota: QuotaTerms, request: Request, decision: Decision) -> None:
     if balance.used < balance.quiet_below:
         return
-    if not quota.limit and quota.mode is QuotaMode.SOFT:
+    used, allowance, told = balance.used, quota.limit, frozenset[int]()
+    if balance.beside is not None or balance.extra:
+        standing = allowances.standing_of(balance, request.at)
+        used, allowance = standing.used, EXACT.add(allowance, standing.extra)
+        if balance.beside is not None and balance.beside.window is not None:
+            told = balance.beside.window.told
+    if not allowance and quota.mode is QuotaMode.SOFT:
         # Pay-per-use: there is no allowance of which a share could be used up.
-        balance.quiet_below = _NEVER
+        balance.quiet_below = _NEVER if balance.beside is None else ZERO
         return
-    marks = {threshold: EXACT.multiply(quota.limit, Decimal(threshold).scaleb(-2)) for threshold in quota.thresholds}
+    marks = {threshold: EXACT.multiply(allowance, Decimal(threshold).scaleb(-2)) for threshold in quota.thresholds}
     for threshold, mark in marks.items():
-        if threshold not in balance.fired and balance.used > 0 and balance.used >= mark:
+        if threshold not in balance.fired and threshold not in told and used > 0 and used >= mark:
             balance.fired.add(threshold)
-            decision.crossings.append(Crossing(request, quota, balance.id, threshold, balance.used))
-    if EXCEEDED_MARK not in balance.fired:
-        full = balance.used >= quota.limit if quota.mode is QuotaMode.HARD else balance.used > quota.limit
-        if full and balance.used > 0:
-            balance.fired.add(EXCEEDED_MARK)
-            decision.crossings.append(Crossing(request, quota, balance.id, EXCEEDED_MARK, balance.used))
-    marks[EXCEEDED_MARK] = quota.limit
+            decision.crossings.append(Crossing(request, quota, balance.id, threshold, used, allowance))
+    known = EXCEEDED_MARK in balance.fired or EXCEEDED_MARK in told
+    if not known and allowances.is_exceeded(quota.mode, allowance, used):
+        balance.fired.add(EXCEEDED_MARK)
+        decision.crossings.append(Crossing(request, quota, balance.id, EXCEEDED_MARK, used, allowance))
+    if balance.beside is not None:
+        # What is allowed may change from one instant to the next.
+        return
+    marks[EXCEEDED_MARK] = allowance
     balance.quiet_below = min((mark for each, mark in marks.items() if each not in balance.fired), default=_NEVER)

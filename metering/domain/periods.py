@@ -147,6 +147,11 @@ def rolling_buckets(seconds: int, at: datetime) -> RollingBuckets:
     return RollingBuckets(bucket_start=start, window_start=start - timedelta(seconds=seconds))
 
 
+def leaves_window(seconds: int, at: datetime) -> datetime:
+    """When what was counted at `at` no longer counts in a rolling window of `seconds`."""
+    return _bucket_start(_bucket_count(seconds, at) + 1, seconds) + timedelta(seconds=seconds)
+
+
 def add_months(start: date, months: int) -> date:
     """`start` moved by whole months, clamped to the last day of a shorter one; of a datetime the time of day stays."""
     index = start.year * 12 + start.month - 1 + months

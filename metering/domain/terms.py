@@ -63,8 +63,19 @@ class CostTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class CarryOver:
+    """What is left of a period goes into the next, at most `most` (None: all), from the period of `since` on."""
+
+    most: Decimal | None
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class QuotaTerms:
-    """A quota as it holds for one subject. Equal keys and subjects share their balances."""
+    """A quota as it holds for one subject. Equal keys and subjects share their balances.
+
+    `topped_up` says that its balances may have top-ups: those of all others need not be looked for.
+    """
 
     id: UUID
     key: UUID
@@ -83,6 +94,14 @@ class QuotaTerms:
     plan_id: UUID | None = None
     aggregation: Aggregation = Aggregation.SUM
     value_from: str = ""
+    rolling_seconds: int | None = None
+    carry_over: CarryOver | None = None
+    topped_up: bool = False
+
+    @property
+    def is_special(self) -> bool:
+        """Whether its balances have more beside them than their row: top-ups, a rolling window, what is carried."""
+        return self.topped_up or self.rolling_seconds is not None or self.carry_over is not None
 
     @property
     def blocks_above(self) -> Decimal | None:
@@ -91,7 +110,14 @@ class QuotaTerms:
 
     def window(self, at: datetime, timezone: ZoneInfo) -> Window:
         """The period that `at` lies in."""
-        return period_window(self.period, at=at, timezone=timezone, anchor=self.anchor, anchored_at=self.anchored_at)
+        return period_window(
+            self.period,
+            at=at,
+            timezone=timezone,
+            anchor=self.anchor,
+            anchored_at=self.anchored_at,
+            rolling_seconds=self.rolling_seconds,
+        )
 
     def balance_id(self, window: Window) -> UUID:
         """The balance that counts this quota in that period."""

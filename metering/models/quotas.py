@@ -40,6 +40,7 @@ class Quota(TenantOwned):
     anchor = models.CharField(max_length=8, choices=enum_choices(Anchor), default=Anchor.CALENDAR)
     thresholds = ArrayField(models.PositiveSmallIntegerField(), default=list, blank=True, help_text="Per cent.")
     carry_over = models.BooleanField(default=False)
+    carry_over_since = models.DateTimeField(null=True, blank=True, editable=False, help_text="Workspace time.")
     carry_over_limit = models.DecimalField(**QUANTITY_FIELD, null=True, blank=True)
     archived_at = models.DateTimeField(null=True, blank=True)
 
@@ -134,6 +135,11 @@ class Balance(TenantOwned):
     used = models.DecimalField(**QUANTITY_FIELD, default=0)
     held = models.DecimalField(**QUANTITY_FIELD, default=0)
     carried = models.DecimalField(**QUANTITY_FIELD, default=0, help_text="Left over from the period before.")
+    brought = models.DecimalField(
+        **QUANTITY_FIELD,
+        null=True,
+        help_text="What the period before left, also below 0; null: nothing is carried.",
+    )
     burned = models.DecimalField(**QUANTITY_FIELD, default=0, db_default=0, help_text="Covered by top-ups.")
     base = models.DecimalField(
         **QUANTITY_FIELD, default=0, db_default=0, help_text="Of events that are not kept any more."

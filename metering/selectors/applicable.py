@@ -7,20 +7,20 @@ from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from django.db.models import Q, Sum
+from django.db.models import Q
 
 from common.errors import NotFound
 from licenses.models import Agent, License
 from licenses.selectors.access import AccessSnapshot, load_agent, load_license
-from metering.domain.enums import Aggregation, Anchor, Period, QuotaMode, QuotaState, Scope
-from metering.domain.numbers import EXACT, ZERO
+from metering.domain.allowances import Standing
+from metering.domain.enums import QuotaState, Scope
 from metering.domain.periods import Window
 from metering.domain.quota_state import quota_state, remaining
 from metering.domain.terms import QuotaTerms
-from metering.models import Balance, HoldLine, Quota, TopUp, TopUpBurn
+from metering.selectors.bound import bound, with_allowances
 from metering.selectors.quotas import customer_groups, list_quotas
+from metering.selectors.standings import Current, read_standings
 from metering.selectors.terms import bound_quotas
-from metering.selectors.usage_values import counted_value
 from tenants.models import Customer, Tenant
 
 
@@ -28,19 +28,34 @@ from tenants.models import Customer, Tenant
 class QuotaStanding:
     """A quota as it holds for one subject, and how it stands in the period that `at` lies in.
 
-    `top_ups` is what top-ups add to the limit in this period: what they covered, and what is left of those in force.
+    `top_ups` is what top-ups add to the limit in this period: what they covered, and what is left of those in force;
+    `carried_over` what was left of the period before.
     """
 
     terms: QuotaTerms
     window: Window
-    used: Decimal
-    held: Decimal
-    top_ups: Decimal
+    standing: Standing
+
+    @property
+    def used(self) -> Decimal:
+        return self.standing.used
+
+    @property
+    def held(self) -> Decimal:
+        return self.standing.held
+
+    @property
+    def top_ups(self) -> Decimal:
+        return self.standing.top_ups
+
+    @property
+    def carried_over(self) -> Decimal:
+        return self.standing.carried
 
     @property
     def remaining(self) -> Decimal:
-        """What is left of limit and top-ups, never below 0."""
-        return remaining(self.terms.limit, self.used, self.held, self.top_ups)
+        """What is left of limit, top-ups and what was carried over, never below 0."""
+        return remaining(self.terms.limit, self.used, self.held, self.standing.extra)
 
     @property
     def state(self) -> QuotaState:
@@ -51,14 +66,14 @@ class QuotaStanding:
             ceiling=self.terms.ceiling,
             used=self.used,
             held=self.held,
-            top_ups=self.top_ups,
+            top_ups=self.standing.extra,
             thresholds=self.terms.thresholds,
         )
 
     @property
     def resets_at(self) -> datetime | None:
-        """When the next period begins; None for a lifetime."""
-        return self.window.end
+        """When the next period begins, or something comes free in a rolling window; None for a lifetime."""
+        return self.standing.resets_at
 
 
 def quotas_applying(
@@ -79,7 +94,7 @@ def quotas_applying(
     elif license is not None:
         terms = _terms_of(load_license(tenant.id, license.id))
     elif customer is not None:
-        terms = _terms_of_customer(tenant, customer)
+        terms = _terms_of_customer(tenant, customer, at)
     else:
         raise ValueError("Name an agent, a licence or a customer.")
     license_id = agent.license_id if agent is not None else None
@@ -99,26 +114,11 @@ def standings(
     `license_id` is that of the agents among the subjects, needed where there are any. What expired holds reserve is
     left out, though not written. A quota whose period has no balance yet counts what its events come to.
     """
-    windows = [quota.window(at, timezone) for quota in terms]
-    ids = [quota.balance_id(window) for quota, window in zip(terms, windows, strict=True)]
-    balances = Balance.objects.for_tenant(tenant_id).in_bulk(ids)
-    expired = dict(
-        HoldLine.objects.for_tenant(tenant_id)
-        .filter(balance_id__in=ids, open=True, expires_at__lte=at)
-        .values_list("balance_id")
-        .annotate(total=Sum("reserved"))
-    )
-    top_ups = _top_ups(tenant_id, terms, ids, at)
-    found = []
-    for quota, window, id in zip(terms, windows, ids, strict=True):
-        balance = balances.get(id)
-        if balance is None or (balance.detached_at is not None and balance.closed_at is None):
-            used = counted_value(quota, id, tenant_id=tenant_id, license_id=license_id, window=window)
-        else:
-            used = balance.used
-        held = EXACT.subtract(balance.held, expired.get(id, ZERO)) if balance is not None else ZERO
-        found.append(QuotaStanding(quota, window, used, held, top_ups.get(id, ZERO)))
-    return found
+    current = [Current(tenant_id, license_id or quota.subject_id, timezone, quota, at) for quota in terms]
+    return [
+        QuotaStanding(each.quota, each.window, standing)
+        for each, standing in zip(current, read_standings(current), strict=True)
+    ]
 
 
 def _terms_of(access: AccessSnapshot | None) -> tuple[QuotaTerms, ...]:
@@ -127,55 +127,19 @@ def _terms_of(access: AccessSnapshot | None) -> tuple[QuotaTerms, ...]:
     return bound_quotas(access)
 
 
-def _terms_of_customer(tenant: Tenant, customer: Customer) -> tuple[QuotaTerms, ...]:
+def _terms_of_customer(tenant: Tenant, customer: Customer, at: datetime) -> tuple[QuotaTerms, ...]:
     if customer.tenant_id != tenant.id:
         raise NotFound
     own = list_quotas(tenant).filter(Q(customer_id=customer.id) | Q(scope=Scope.TENANT))
     groups = [*customer_groups(tenant, customer.id), *([quota] for quota in own)]
-    terms = [_bound(tenant, customer, group) for group in groups]
+    terms = with_allowances(
+        tenant.id,
+        (
+            bound(group, tenant.id if group[0].scope == Scope.TENANT else customer.id, anchored_at=None)
+            for group in groups
+        ),
+        at=at,
+        license_id=None,
+        starts_at=None,
+    )
     return tuple(sorted(terms, key=lambda quota: (quota.scope is Scope.TENANT, quota.meter_code)))
-
-
-def _bound(tenant: Tenant, customer: Customer, group: Sequence[Quota]) -> QuotaTerms:
-    """A group as one quota: the first gives key and mode, the others add their limits."""
-    first, *more = group
-    added = ZERO
-    for quota in more:
-        added = EXACT.add(added, quota.limit)
-    return QuotaTerms(
-        id=first.id,
-        key=first.key,
-        scope=Scope(first.scope),
-        subject_id=tenant.id if first.scope == Scope.TENANT else customer.id,
-        meter_id=first.meter_id,
-        meter_code=first.meter.code,
-        mode=QuotaMode(first.mode),
-        limit=EXACT.add(first.limit, added),
-        period=Period(first.period),
-        ceiling=None if first.ceiling is None else EXACT.add(first.ceiling, added),
-        filter=first.filter,
-        anchor=Anchor(first.anchor),
-        thresholds=tuple(first.thresholds),
-        plan_id=first.plan_id,
-        aggregation=Aggregation(first.meter.aggregation),
-        value_from=first.meter.value_from,
-    )
-
-
-def _top_ups(tenant_id: UUID, terms: Sequence[QuotaTerms], ids: Sequence[UUID], at: datetime) -> dict[UUID, Decimal]:
-    """What top-ups add to each balance: burnt in it, plus the rest of those in force."""
-    burns = TopUpBurn.objects.for_tenant(tenant_id).filter(balance_id__in=ids)
-    added = dict(burns.values_list("balance_id").annotate(total=Sum("quantity")))
-    in_force = TopUp.objects.for_tenant(tenant_id).filter(
-        Q(expires_at__isnull=True) | Q(expires_at__gt=at),
-        quota_key__in=[quota.key for quota in terms],
-        voided_at__isnull=True,
-        starts_at__lte=at,
-    )
-    rest: dict[tuple[UUID, UUID], Decimal] = {}
-    for key, subject_id, amount, used in in_force.values_list("quota_key", "subject_id", "amount", "used"):
-        rest[key, subject_id] = EXACT.add(rest.get((key, subject_id), ZERO), EXACT.subtract(amount, used))
-    return {
-        id: EXACT.add(added.get(id, ZERO), rest.get((quota.key, quota.subject_id), ZERO))
-        for quota, id in zip(terms, ids, strict=True)
-    }

@@ -4,20 +4,22 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
 
+from metering.domain.allowances import Standing, standing_of
 from metering.domain.enums import QuotaState
+from metering.domain.ledger import BalanceState
 from metering.domain.numbers import EXACT, ZERO
 from metering.domain.periods import Window
 from metering.domain.quota_state import quota_state, remaining
 from metering.domain.terms import Caller, QuotaTerms
-from metering.selectors.usage_values import counted_value
+from metering.selectors.standings import Current, Row, carried_into, read_beside
 
 _STANDING = """
-SELECT id, used, held FROM metering_balance
+SELECT id, used, held, carried, burned FROM metering_balance
 WHERE id = ANY(%s::uuid[]) AND tenant_id = ANY(%s::uuid[]) AND (detached_at IS NULL OR closed_at IS NOT NULL)
 """
 
@@ -25,7 +27,8 @@ WHERE id = ANY(%s::uuid[]) AND tenant_id = ANY(%s::uuid[]) AND (detached_at IS N
 _STANDING_WITH_HOLDS = """
 SELECT balance.id, balance.used, balance.held, coalesce((
     SELECT sum(line.reserved) FROM metering_holdline AS line
-    WHERE line.balance_id = balance.id AND line.open AND line.expires_at <= asked.at), 0)
+    WHERE line.balance_id = balance.id AND line.open AND line.expires_at <= asked.at), 0),
+    balance.carried, balance.burned
 FROM unnest(%s::uuid[], %s::timestamptz[]) AS asked (id, at)
 JOIN metering_balance AS balance ON balance.id = asked.id
 WHERE balance.tenant_id = ANY(%s::uuid[]) AND (balance.detached_at IS NULL OR balance.closed_at IS NOT NULL)
@@ -37,38 +40,51 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuotaStatus:
-    """A quota in its current period: what is used and held, what is left (never below 0), when it begins anew."""
+    """A quota in its current period: what is used and held, what is left (never below 0), when it begins anew.
+
+    `top_ups` is what top-ups add to the limit in this period, covered or left; `carried_over` what was left of the
+    period before. In a rolling window `resets_at` is when something comes free.
+    """
 
     quota: QuotaTerms
-    used: Decimal
-    held: Decimal
+    standing: Standing
     remaining: Decimal
     state: QuotaState
-    resets_at: datetime | None
-    top_ups: Decimal = ZERO
 
     @classmethod
-    def of(cls, quota: QuotaTerms, used: Decimal, held: Decimal, resets_at: datetime | None) -> "QuotaStatus":
-        """The status that follows from what is used and held."""
+    def of(cls, quota: QuotaTerms, standing: Standing) -> "QuotaStatus":
+        """The status that follows from how the balance stands."""
+        used, held, extra = standing.used, standing.held, standing.extra
         state = quota_state(
             mode=quota.mode,
             limit=quota.limit,
             ceiling=quota.ceiling,
             used=used,
             held=held,
+            top_ups=extra,
             thresholds=quota.thresholds,
         )
-        return cls(quota, used, held, remaining(quota.limit, used, held), state, resets_at)
-
-
-class Counted(Protocol):
-    """A balance, as far as a status needs it."""
+        return cls(quota, standing, remaining(quota.limit, used, held, extra), state)
 
     @property
-    def used(self) -> Decimal: ...
+    def used(self) -> Decimal:
+        return self.standing.used
 
     @property
-    def held(self) -> Decimal: ...
+    def held(self) -> Decimal:
+        return self.standing.held
+
+    @property
+    def top_ups(self) -> Decimal:
+        return self.standing.top_ups
+
+    @property
+    def carried_over(self) -> Decimal:
+        return self.standing.carried
+
+    @property
+    def resets_at(self) -> datetime | None:
+        return self.standing.resets_at
 
 
 class CurrentPeriod(NamedTuple):
@@ -93,7 +109,7 @@ class CallerQuotas:
         self.caller = caller
         self.holding = False
         self.last: dict[UUID, QuotaStatus] = {}
-        self.seeds: dict[UUID, Decimal] = {}
+        self.seeds: dict[UUID, Row] = {}
         # One tuple, so that another thread never finds one period's edges around another's balances.
         self._known: tuple[datetime, datetime, tuple[CurrentPeriod, ...]] = (_LAST, _FIRST, ())
 
@@ -135,43 +151,60 @@ def statuses_of(asked: Iterable[Asked]) -> list[list[QuotaStatus]]:
     wanted = [(each, each.current()) for each in asked]
     at_of = {period.balance_id: each.at for each, current in wanted for period in current}
     found = _read(wanted, at_of) if at_of else {}
-    return [
-        [
-            _status(each.quotas, period, *(found.get(period.balance_id) or (_seed(each.quotas, period), ZERO)))
-            for period in current
-        ]
+    special = {
+        period.balance_id: _current(each, period)
         for each, current in wanted
-    ]
+        for period in current
+        if period.quota.is_special
+    }
+    beside = read_beside(special.values()) if special else None
+    statuses = []
+    for each, current in wanted:
+        mine = []
+        for period in current:
+            row = found.get(period.balance_id) or _seed(each, period)
+            if beside is not None and period.balance_id in special:
+                standing = beside.standing(special[period.balance_id], row, period.window.end)
+            else:
+                standing = Standing(row.used, row.held, row.carried, row.burned, period.window.end)
+            mine.append(_status(each.quotas, period, standing))
+        statuses.append(mine)
+    return statuses
 
 
-def statuses_from(asked: Asked, balances: Mapping[UUID, Counted]) -> list[QuotaStatus]:
+def statuses_from(asked: Asked, balances: Mapping[UUID, BalanceState]) -> list[QuotaStatus]:
     """The same from balances that were just read under lock, without any further read; others are left out."""
     return [
-        _status(asked.quotas, period, balance.used, balance.held)
+        _status(asked.quotas, period, standing_of(balance, asked.at))
         for period in asked.current()
         if (balance := balances.get(period.balance_id)) is not None
     ]
 
 
-Standing = dict[UUID, tuple[Decimal, Decimal]]
+def _current(asked: Asked, period: CurrentPeriod) -> Current:
+    caller = asked.quotas.caller
+    return Current(caller.tenant_id, caller.license_id, caller.timezone, period.quota, asked.at)
 
 
-def _read(wanted: Sequence[tuple[Asked, Sequence[CurrentPeriod]]], at_of: Mapping[UUID, datetime]) -> Standing:
-    """Used and held by balance. The dearer statement is for those who hold something, as the last look told."""
+def _read(wanted: Sequence[tuple[Asked, Sequence[CurrentPeriod]]], at_of: Mapping[UUID, datetime]) -> dict[UUID, Row]:
+    """What balances say. The dearer statement is for those who hold something, as the last look told."""
     tenants = _array({each.quotas.caller.tenant_id.hex for each, _ in wanted})
     ids = _array(id.hex for id in at_of)
     with connection.cursor() as cursor:
         if not any(each.quotas.holding for each, _ in wanted):
             cursor.execute(_STANDING, [ids, tenants])
             plain = cursor.fetchall()
-            if not any(held for _, _, held in plain):
-                return {id: (used, held) for id, used, held in plain}
+            if not any(held for _, _, held, _, _ in plain):
+                return {id: Row(used, held, carried, burned) for id, used, held, carried, burned in plain}
         cursor.execute(_STANDING_WITH_HOLDS, [ids, _array(f'"{at.isoformat()}"' for at in at_of.values()), tenants])
         rows = cursor.fetchall()
-    holding = {id for id, _, held, _ in rows if held}
+    holding = {id for id, _, held, *_ in rows if held}
     for each, current in wanted:
         each.quotas.holding = any(period.balance_id in holding for period in current)
-    return {id: (used, EXACT.subtract(held, expired)) for id, used, held, expired in rows}
+    return {
+        id: Row(used, EXACT.subtract(held, expired), carried, burned)
+        for id, used, held, expired, carried, burned in rows
+    }
 
 
 def _array(words: Iterable[str]) -> str:
@@ -179,24 +212,21 @@ def _array(words: Iterable[str]) -> str:
     return "{" + ",".join(words) + "}"
 
 
-def _status(quotas: CallerQuotas, period: CurrentPeriod, used: Decimal, held: Decimal) -> QuotaStatus:
+def _status(quotas: CallerQuotas, period: CurrentPeriod, standing: Standing) -> QuotaStatus:
     last = quotas.last.get(period.balance_id)
-    if last is None or last.used != used or last.held != held:
-        last = QuotaStatus.of(period.quota, used, held, period.window.end)
+    if last is None or last.standing != standing:
+        last = QuotaStatus.of(period.quota, standing)
         quotas.last[period.balance_id] = last
     return last
 
 
-def _seed(quotas: CallerQuotas, period: CurrentPeriod) -> Decimal:
-    known = quotas.seeds.get(period.balance_id)
+def _seed(asked: Asked, period: CurrentPeriod) -> Row:
+    seeds = asked.quotas.seeds
+    known = seeds.get(period.balance_id)
     if known is None:
-        quota = period.quota
-        caller = quotas.caller
-        known = quotas.seeds[period.balance_id] = counted_value(
-            quota,
-            period.balance_id,
-            tenant_id=caller.tenant_id,
-            license_id=caller.license_id,
-            window=period.window,
-        )
+        current = _current(asked, period)
+        used = ZERO if period.quota.rolling_seconds is not None else current.counted()
+        known = Row(used, ZERO, carried_into(current), ZERO)
+        if period.quota.carry_over is None:
+            seeds[period.balance_id] = known
     return known

@@ -81,6 +81,28 @@ def license_groups(tenant: Tenant | UUID, license_id: UUID) -> list[list[Quota]]
     return grouped(quotas, base_plan_id=base)
 
 
+def key_counting(quota: Quota, *, license_id: UUID | None, customer_id: UUID | None) -> UUID | None:
+    """The key under which a quota counts for a licence (or an agent under it) or a customer; None: it does not apply.
+
+    An add-on's quota that counts the same as the base plan's is part of that one.
+    """
+    if quota.plan_id is None:
+        return quota.key
+    if quota.scope == Scope.CUSTOMER:
+        groups = customer_groups(quota.tenant_id, customer_id) if customer_id else []
+    else:
+        groups = license_groups(quota.tenant_id, license_id) if license_id else []
+    return next((group[0].key for group in groups if any(each.id == quota.id for each in group)), None)
+
+
+def keys_counted_with(quota: Quota) -> set[UUID]:
+    """The keys under which a quota's limit may count: its own, and those of other plans' that count the same."""
+    if quota.plan_id is None:
+        return {quota.key}
+    others = list_quotas(quota.tenant_id).filter(plan__isnull=False, meter_id=quota.meter_id, scope=quota.scope)
+    return {quota.key, *(other.key for other in others if counting(other) == counting(quota))}
+
+
 def first_keys(groups: Sequence[Sequence[Quota]]) -> dict[UUID, str]:
     """The keys under which groups are counted, with their scopes."""
     return {group[0].key: group[0].scope for group in groups}

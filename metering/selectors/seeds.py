@@ -1,6 +1,7 @@
 """What a balance begins with: the events that its period has already seen."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -62,3 +63,40 @@ def counted(
         cursor.execute(_COUNTED.format(subject=_SUBJECT[scope]), parameters)
         total: Decimal = cursor.fetchone()[0]
     return total
+
+
+_TIMES = """
+SELECT min(event.occurred_at) FROM metering_usageevent AS event
+WHERE event.tenant_id = %(tenant)s AND event.meter_id = %(meter)s
+  AND event.occurred_at >= %(start)s AND event.occurred_at < %(end)s
+  AND event.dimensions @> %(filter)s AND {subject}
+GROUP BY div(extract(epoch FROM event.occurred_at) * 60, %(seconds)s)
+"""
+
+
+def times_of_events(
+    *,
+    tenant_id: UUID,
+    meter_id: UUID,
+    scope: Scope,
+    subject_id: UUID,
+    license_id: UUID,
+    filter: Mapping[str, str],
+    start: datetime,
+    end: datetime,
+    seconds: int,
+) -> list[datetime]:
+    """When the first event occurred in each sub-bucket of a rolling window of `seconds` that lies in [start, end)."""
+    parameters: dict[str, Any] = {
+        "tenant": tenant_id,
+        "meter": meter_id,
+        "start": start,
+        "end": end,
+        "filter": Jsonb(dict(filter)),
+        "subject": subject_id,
+        "license": license_id,
+        "seconds": seconds,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_TIMES.format(subject=_SUBJECT[scope]), parameters)
+        return [at for (at,) in cursor.fetchall()]

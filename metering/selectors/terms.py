@@ -1,16 +1,16 @@
 """A caller's metering terms: the meters of its tenant and every quota that its usage is held against."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from uuid import UUID
 
 from django.db.models import Q
 
 from licenses.selectors.access import AccessSnapshot
-from metering.domain.enums import Aggregation, Anchor, Period, QuotaMode, Scope
-from metering.domain.numbers import EXACT, sum_exact
+from metering.domain.enums import Scope
 from metering.domain.terms import Caller, QuotaTerms
 from metering.models import Quota
+from metering.selectors.bound import bound, with_allowances
 from metering.selectors.meter_terms import load_meters
 from metering.selectors.quotas import customer_groups, license_groups, list_quotas
 
@@ -56,11 +56,22 @@ def bound_quotas(access: AccessSnapshot) -> tuple[QuotaTerms, ...]:
         *customer_groups(access.tenant_id, access.facts.customer.id),
         *([quota] for quota in _own_quotas(access)),
     ]
-    bound = [_bound(access, group, subject_id) for group in groups for subject_id in _subjects(access, group[0])]
+    license = access.facts.license
+    quotas = with_allowances(
+        access.tenant_id,
+        (
+            bound(group, subject_id, anchored_at=license.starts_at)
+            for group in groups
+            for subject_id in _subjects(access, group[0])
+        ),
+        at=access.clock.now(),
+        license_id=license.id,
+        starts_at=license.starts_at,
+    )
     chain = [*reversed(access.agent_path)]
     return tuple(
         sorted(
-            bound,
+            quotas,
             key=lambda quota: (
                 _LEVELS.get(quota.scope, 0),
                 chain.index(quota.subject_id) if quota.scope is Scope.AGENT else 0,
@@ -91,28 +102,3 @@ def _subjects(access: AccessSnapshot, quota: Quota) -> list[UUID]:
             return [access.facts.customer.id]
         case _:
             return [access.tenant_id]
-
-
-def _bound(access: AccessSnapshot, group: Sequence[Quota], subject_id: UUID) -> QuotaTerms:
-    """The first of a group with a subject; the others add their limits to its."""
-    quota, *more = group
-    added = sum_exact(each.limit for each in more)
-    return QuotaTerms(
-        id=quota.id,
-        key=quota.key,
-        scope=Scope(quota.scope),
-        subject_id=subject_id,
-        meter_id=quota.meter_id,
-        meter_code=quota.meter.code,
-        mode=QuotaMode(quota.mode),
-        limit=EXACT.add(quota.limit, added),
-        period=Period(quota.period),
-        ceiling=None if quota.ceiling is None else EXACT.add(quota.ceiling, added),
-        filter=quota.filter,
-        anchor=Anchor(quota.anchor),
-        anchored_at=access.facts.license.starts_at if quota.anchor == Anchor.LICENSE else None,
-        thresholds=tuple(quota.thresholds),
-        plan_id=quota.plan_id,
-        aggregation=Aggregation(quota.meter.aggregation),
-        value_from=quota.meter.value_from,
-    )

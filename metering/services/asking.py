@@ -39,7 +39,7 @@ def full_quotas(
             _state(caller, status, at),
             [Line(line.meter, line.quantity, line.dimensions, line.at, _NEWEST) for line in concerned],
         )
-        if EXACT.add(EXACT.add(status.used, status.held), quantity) > most:
+        if EXACT.add(EXACT.add(status.used, status.held), quantity) > EXACT.add(most, status.standing.extra):
             full.append((status, quantity))
     return full
 

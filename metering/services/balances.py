@@ -6,7 +6,6 @@ been committed, and every later event needs this balance to exist first.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -15,24 +14,29 @@ from uuid import UUID
 from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 
-from metering.domain.enums import Aggregation, Scope
-from metering.domain.periods import Window
-from metering.domain.terms import Caller, QuotaTerms
-from metering.selectors.usage_values import BalanceScope, counted_value, standing_of
+from metering.domain.enums import Aggregation
+from metering.selectors.usage_values import counted_value, standing_of
 from metering.services.array_literals import moments, numbers, uuids
 from metering.services.balance_values import seed_values
+from metering.services.carrying import Carried, carried_into
+from metering.services.specs import BalanceSpec
+
+__all__ = ["BalanceSpec", "counted", "ensure_balances", "seeded"]
 
 _INSERT = """
-INSERT INTO metering_balance (id, tenant_id, quota_key, scope, subject_id, meter_id, plan_id, customer_id, license_id,
-    filter, period, period_start, period_end, used, latest_at, held, carried, thresholds_fired, created_at, updated_at)
-SELECT id, %s, quota_key, scope, subject_id, meter_id, plan_id, customer_id, license_id,
-    filter, period, period_start, period_end, used, latest_at, 0, 0, '{}', clock_timestamp(), clock_timestamp()
+INSERT INTO metering_balance AS balance (id, tenant_id, quota_key, scope, subject_id, meter_id, plan_id, customer_id,
+    license_id, filter, period, period_start, period_end, used, latest_at, held, carried, brought, thresholds_fired,
+    created_at, updated_at)
+SELECT id, %s, quota_key, scope, subject_id, meter_id, plan_id, customer_id, license_id, filter, period, period_start,
+    period_end, used, latest_at, 0, carried, brought, '{}', clock_timestamp(), clock_timestamp()
 FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[],
-            %s::jsonb[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::numeric[], %s::timestamptz[])
+            %s::jsonb[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::numeric[], %s::timestamptz[],
+            %s::numeric[], %s::numeric[])
     AS made (id, quota_key, scope, subject_id, meter_id, plan_id, customer_id, license_id,
-             filter, period, period_start, period_end, used, latest_at)
+             filter, period, period_start, period_end, used, latest_at, carried, brought)
 ORDER BY id
-ON CONFLICT DO NOTHING
+ON CONFLICT (id) DO UPDATE SET used = excluded.used, detached_at = NULL
+WHERE balance.period = 'rolling' AND balance.detached_at IS NOT NULL AND balance.closed_at IS NULL
 RETURNING id
 """
 
@@ -44,39 +48,19 @@ class Start(NamedTuple):
     latest_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BalanceSpec:
-    """A balance that may have to be made: a quota, its period, and for whom."""
-
-    caller: Caller
-    quota: QuotaTerms
-    window: Window
-
-    @property
-    def license_id(self) -> UUID | None:
-        """Set where the subject is a licence or an agent below one."""
-        return self.caller.license_id if self.quota.scope in (Scope.AGENT, Scope.LICENSE) else None
-
-    @property
-    def customer_id(self) -> UUID | None:
-        return None if self.quota.scope is Scope.TENANT else self.caller.customer_id
-
-    def scope_of(self, id: UUID) -> BalanceScope:
-        """Which events count in it; `id` is the balance's."""
-        caller = self.caller
-        return BalanceScope.of(
-            self.quota, id, tenant_id=caller.tenant_id, license_id=caller.license_id, window=self.window
-        )
-
-
 def ensure_balances(specs: Mapping[UUID, BalanceSpec]) -> None:
-    """Make the balances of these ids that do not exist yet; those that do stay as they are."""
+    """Make the balances of these ids that do not exist yet; those that do stay as they are.
+
+    But for sub-buckets of a rolling window that were let go: they count again.
+    """
     by_tenant: dict[UUID, list[tuple[UUID, BalanceSpec]]] = {}
     for id, spec in sorted(specs.items()):
         by_tenant.setdefault(spec.caller.tenant_id, []).append((id, spec))
     with transaction.atomic(), connection.cursor() as cursor:
         # One order for everybody, of workspaces too: who makes the same ones at the same time waits.
         for tenant_id, made in sorted(by_tenant.items()):
+            carried = carried_into(dict(made))
+            given = [carried.get(id, Carried()) for id, _ in made]
             starts = [_standing(id, spec) for id, spec in made]
             rows = [spec for _, spec in made]
             cursor.execute(
@@ -87,6 +71,8 @@ def ensure_balances(specs: Mapping[UUID, BalanceSpec]) -> None:
                     *_columns(rows),
                     numbers(start.value for start in starts),
                     moments(start.latest_at for start in starts),
+                    numbers(each.carried for each in given),
+                    [each.brought for each in given],
                 ],
             )
             mine = {id for (id,) in cursor.fetchall()}

@@ -2,7 +2,8 @@
 
 A batch is one transaction: take the configuration lock shared and read the epochs again, lock the balances, give
 back what expired holds reserve, read which ids exist, decide in Python, write ids, events, balances and notices.
-Locks are taken in one order everywhere: configuration, balances, hold lines, numbers of open holds, ids.
+Locks are taken in one order everywhere: configuration, balances, top-ups, hold lines, rolling windows, numbers of open
+holds, ids.
 """
 
 import time
@@ -22,10 +23,12 @@ from metering.domain.terms import Caller
 from metering.services import ledger_sql
 from metering.services.balance_values import read_values, write_values
 from metering.services.balances import ensure_balances, seeded
+from metering.services.ledger_allowances import Special
 from metering.services.ledger_notices import notices
 from metering.services.lines import place_lines
 from metering.services.open_holds import lock_open_holds
 from metering.services.partitions import ensure_partition_for
+from metering.services.rolling import seed_windows
 from metering.services.targets import Targets
 from tenants.services.outbox import emit_events
 
@@ -150,7 +153,9 @@ class _Work:
                 self.committing = True
         except _Missing:
             with transaction.atomic():
-                ensure_balances({id: self.targets.specs[id] for id in missing})
+                made = {id: self.targets.specs[id] for id in missing}
+                ensure_balances(made)
+                seed_windows(made)
                 # A quota that was taken away meanwhile would leave a balance behind that nobody lets go of.
                 self._keep_configuration()
             raise
@@ -160,7 +165,7 @@ class _Work:
     def _run(self, missing: set[UUID]) -> Posted:
         digests = [request.digest for request in self.requests]
         opened = ledger_sql.open_batch(
-            self.tenant_ids, self._subjects(), {*self.targets.specs, *self.extra_balances}, digests
+            self.tenant_ids, self._subjects(), {*self.targets.wanted, *self.extra_balances}, digests
         )
         self._check_epochs(opened.epochs)
         balances, known = opened.balances, opened.known
@@ -169,18 +174,24 @@ class _Work:
             raise _Missing
         self._check_periods(balances)
         self._resume(balances, opened.detached)
+        special = Special(self.targets, balances) if self.targets.special else None
+        if special is not None and not special.lock():
+            raise _Quicker
         ledger_sql.sweep_expired_lines(balances, self.targets.at_of)
         if self.before is not None:
             self.before()
             # It may have waited for a lock behind somebody who used the very same id.
             known = ledger_sql.read_ids(self.tenant_ids, digests)
+        waited = special is not None and special.lock_windows()
         open_holds = lock_open_holds(self.requests)
-        if open_holds:
+        if open_holds or waited:
             # It may have waited for somebody who asked with the very same id.
             known = ledger_sql.read_ids(self.tenant_ids, digests)
         if self.valued:
             read_values(self.requests, balances, self.targets.specs)
         decision = decide(balances, self.requests, known, open_holds)
+        if special is not None:
+            special.write()
         self._write(decision, balances)
         return Posted(self.requests, balances)
 
@@ -225,6 +236,7 @@ class _Work:
             balances[id].changed = True
         if resumed:
             ledger_sql.attach_balances(resumed)
+            seed_windows({id: self.targets.specs[id] for id in resumed})
 
     def _write(self, decision: Decision, balances: Mapping[UUID, BalanceState]) -> None:
         accepted = decision.accepted

@@ -7,8 +7,10 @@ from uuid import UUID
 from common.ids import Prefix, encode_id
 from common.quantities import format_quantity
 from metering.domain.enums import Scope
-from metering.domain.ledger import EXCEEDED_MARK, Crossing, Decision, Late
-from metering.services.balances import BalanceSpec
+from metering.domain.ledger import EXCEEDED_MARK, RECOVERED, Crossing, Decision, Late
+from metering.domain.periods import Window
+from metering.domain.terms import QuotaTerms
+from metering.services.specs import BalanceSpec
 from tenants.services.outbox import OutgoingEvent
 
 _SUBJECT_PREFIX = {
@@ -17,6 +19,8 @@ _SUBJECT_PREFIX = {
     Scope.CUSTOMER: Prefix.CUSTOMER,
     Scope.TENANT: Prefix.TENANT,
 }
+
+_TYPES = {EXCEEDED_MARK: "quota.exceeded", RECOVERED: "quota.recovered"}
 
 
 def notices(decision: Decision, specs: Mapping[UUID, BalanceSpec]) -> list[OutgoingEvent]:
@@ -28,13 +32,13 @@ def notices(decision: Decision, specs: Mapping[UUID, BalanceSpec]) -> list[Outgo
 
 
 def _crossed(crossing: Crossing, spec: BalanceSpec) -> OutgoingEvent:
-    exceeded = crossing.threshold == EXCEEDED_MARK
-    data = _data(spec) | {"used": format_quantity(crossing.used)}
-    if not exceeded:
+    data = _data(spec) | {"used": format_quantity(crossing.used), "allowance": format_quantity(crossing.allowance)}
+    type = _TYPES.get(crossing.threshold, "quota.threshold_reached")
+    if type == "quota.threshold_reached":
         data["threshold"] = crossing.threshold
     return OutgoingEvent(
         tenant_id=spec.caller.tenant_id,
-        type="quota.exceeded" if exceeded else "quota.threshold_reached",
+        type=type,
         subject=encode_id(Prefix.QUOTA, spec.quota.id),
         data=data,
     )
@@ -61,7 +65,13 @@ def _late(entries: list[Late], specs: Mapping[UUID, BalanceSpec]) -> Iterator[Ou
 
 
 def _data(spec: BalanceSpec) -> dict[str, object]:
-    quota, window = spec.quota, spec.window
+    return quota_data(spec.quota, spec.window, customer_id=spec.customer_id, license_id=spec.license_id)
+
+
+def quota_data(
+    quota: QuotaTerms, window: Window, *, customer_id: UUID | None, license_id: UUID | None
+) -> dict[str, object]:
+    """What every notice says of a quota in one of its periods."""
     data: dict[str, object] = {
         "quota": encode_id(Prefix.QUOTA, quota.id),
         "meter": quota.meter_code,
@@ -72,10 +82,10 @@ def _data(spec: BalanceSpec) -> dict[str, object]:
         "period_end": _iso(window.end) if window.end else None,
         str(quota.scope): encode_id(_SUBJECT_PREFIX[quota.scope], quota.subject_id),
     }
-    if spec.customer_id:
-        data["customer"] = encode_id(Prefix.CUSTOMER, spec.customer_id)
-    if spec.license_id:
-        data["license"] = encode_id(Prefix.LICENSE, spec.license_id)
+    if customer_id:
+        data["customer"] = encode_id(Prefix.CUSTOMER, customer_id)
+    if license_id:
+        data["license"] = encode_id(Prefix.LICENSE, license_id)
     return data
 
 

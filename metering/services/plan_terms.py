@@ -27,7 +27,8 @@ from tenants.services.locks import lock_configuration
 
 MAX_QUOTAS: Final = 100
 
-_FIELDS = ("meter", "limit", "period", "mode", "scope", "filter", "anchor", "ceiling", "thresholds")
+_FIELDS = ("meter", "limit", "period", "mode", "scope", "filter", "anchor", "ceiling", "thresholds", "carry_over")
+_CHANGEABLE = ("limit", "ceiling", "mode", "carry_over", "carry_over_limit")
 _SCOPES = [Scope.LICENSE, Scope.CUSTOMER, Scope.AGENT]
 
 
@@ -121,7 +122,7 @@ def _replace_quotas(tenant: Tenant, actor: Actor, plan: Plan, specs: Mapping[UUI
             retire_quota(tenant, actor, quota)
     for key, spec in specs.items():
         if key in kept:
-            wanted = {field: getattr(spec, field) for field in ("limit", "ceiling", "mode")}
+            wanted = {field: getattr(spec, field) for field in _CHANGEABLE}
             change_quota(tenant, actor, kept[key], {**wanted, "thresholds": list(spec.thresholds)})
         else:
             insert_quota(tenant, actor, spec, plan_id=plan.id)

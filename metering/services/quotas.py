@@ -12,16 +12,26 @@ from common.epochs import EpochKey
 from common.errors import Conflict, Invalid
 from licenses.models import Agent, License
 from licenses.selectors.lookup import resolve_agent, resolve_customer, resolve_license
-from metering.domain.enums import Period, QuotaMode, Scope
+from metering.domain.enums import Anchor, Period, QuotaMode, Scope
 from metering.models import Meter, Quota
 from metering.selectors.meters import declared_dimensions, resolve_meter
+from metering.selectors.quotas import keys_counted_with
 from metering.services.detaching import detach_balances, detach_replaced
 from metering.services.prices import check_priced
-from metering.services.quota_fields import QuotaSpec, read_ceiling, read_quota, read_thresholds
+from metering.services.quota_fields import (
+    QuotaSpec,
+    check_rolling,
+    read_carry_over,
+    read_ceiling,
+    read_quota,
+    read_thresholds,
+)
+from metering.services.recovering import tell_recovered
 from metering.services.validation import filter_field, quantity_field
 from tenants.domain.actors import Actor
 from tenants.domain.enums import EpochKind
 from tenants.models import Customer, Tenant
+from tenants.selectors.clocks import clock_of
 from tenants.services import fields
 from tenants.services.auditing import record_audit
 from tenants.services.changes import apply_changes, plain
@@ -49,11 +59,12 @@ def create_quota(
     anchor: str | None = None,
     ceiling: Any = None,
     thresholds: Sequence[int] | None = None,
+    carry_over: bool | Mapping[str, Any] | None = None,
 ) -> Quota:
     """Set a quota on `{"tenant": true}` or a `customer`, `license` or `agent`. It is hard unless it says otherwise.
 
     It counts what the period has already seen, and from the moment that this returns no event in flight misses it.
-    Raises Invalid (422; `period_unsupported` for rolling windows), Conflict (409) `quota_exists`, RevocationPending.
+    Raises Invalid (422), Conflict (409) `quota_exists`, RevocationPending.
     """
     with transaction.atomic():
         lock_configuration(tenant.id)
@@ -67,6 +78,7 @@ def create_quota(
             "anchor": anchor,
             "ceiling": ceiling,
             "thresholds": thresholds,
+            "carry_over": carry_over,
         }
         spec = read_quota(tenant, terms, scope=owner.scope)
         quota = insert_quota(tenant, actor, spec, plan_id=None, owner=owner.columns)
@@ -83,6 +95,7 @@ def update_quota(
     ceiling: Any = UNSET,
     mode: str | UnsetType = UNSET,
     thresholds: Sequence[int] | UnsetType | None = UNSET,
+    carry_over: bool | Mapping[str, Any] | UnsetType | None = UNSET,
     meter: Meter | UUID | str | UnsetType = UNSET,
     filter: Mapping[str, Any] | UnsetType | None = UNSET,
     period: str | Mapping[str, Any] | UnsetType = UNSET,
@@ -90,7 +103,10 @@ def update_quota(
     scope: str | UnsetType = UNSET,
     on: Mapping[str, Any] | UnsetType = UNSET,
 ) -> Quota:
-    """Change limit, ceiling, mode or thresholds; used and held stay, also above a limit that was lowered.
+    """Change limit, ceiling, mode, thresholds or carry-over; used and held stay, also above a limit that was lowered.
+
+    A limit that is raised lifts an exceeded quota at once, and `quota.recovered` tells so. What top-ups covered stays
+    covered. What was carried into a running period stays; a new maximum counts for what is carried from now on.
 
     What it counts (meter, filter, period, anchor, scope, owner) may be repeated but not changed: Invalid `immutable`.
     Raises NotFound, Invalid (`price_without_quota` where a priced quota would become hard), Conflict `quota_archived`,
@@ -113,6 +129,12 @@ def update_quota(
         )
         if thresholds is not UNSET:
             wanted["thresholds"] = read_thresholds("thresholds", thresholds)
+        if carry_over is not UNSET:
+            wanted["carry_over"], wanted["carry_over_limit"] = read_carry_over(
+                "carry_over", carry_over, meter=quota.meter, period=Period(quota.period)
+            )
+        if quota.period == Period.ROLLING:
+            check_rolling("", quota.meter, wanted["mode"], Anchor(quota.anchor))
         if change_quota(tenant, actor, quota, wanted):
             check_priced(tenant, quota.plan_id)
             bump_epochs(tenant.id, epoch_of(quota))
@@ -159,7 +181,8 @@ def insert_quota(
     if Quota.objects.for_tenant(tenant).filter(key=key, archived_at__isnull=True, **_nulls(columns)).exists():
         detail = "There is a quota already that counts the same: its meter, filter, period and scope are taken."
         raise Conflict("quota_exists", detail)
-    quota = Quota.objects.create(tenant=tenant, key=key, **columns, **spec.columns())
+    since = clock_of(tenant).now() if spec.carry_over else None
+    quota = Quota.objects.create(tenant=tenant, key=key, carry_over_since=since, **columns, **spec.columns())
     detach_replaced(tenant, quota)
     record_audit(
         tenant_id=tenant.id, actor=actor, action="quota.created", target=quota, changes=_created(quota, spec.meter)
@@ -172,8 +195,13 @@ def change_quota(tenant: Tenant, actor: Actor, quota: Quota, wanted: Mapping[str
     changes = apply_changes(quota, wanted)
     if not changes:
         return False
-    quota.save(update_fields=[*changes, "updated_at"])
+    if changes.keys() & {"carry_over"} and quota.carry_over:
+        # What was left of periods before is not carried after all.
+        quota.carry_over_since = clock_of(tenant).now()
+    quota.save(update_fields=[*changes, "carry_over_since", "updated_at"])
     record_audit(tenant_id=tenant.id, actor=actor, action="quota.updated", target=quota, changes=changes)
+    if changes.keys() & {"limit", "mode"}:
+        tell_recovered(tenant, keys_counted_with(quota))
     return True
 
 
@@ -252,5 +280,5 @@ def _nulls(columns: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _created(quota: Quota, meter: Meter) -> dict[str, Any]:
-    fields = ("scope", "filter", "limit", "ceiling", "mode", "period", "anchor", "thresholds")
+    fields = ("scope", "filter", "limit", "ceiling", "mode", "period", "anchor", "thresholds", "carry_over")
     return {"meter": [None, meter.code], **{field: [None, plain(getattr(quota, field))] for field in fields}}

@@ -26,7 +26,7 @@ from tenants.services.locks import lock_configuration
 MAX_TTL: Final = 10 * 366 * 86_400
 MAX_BUDGETS: Final = 100
 
-_FIELDS = ("meter", "limit", "period", "mode", "filter", "anchor", "ceiling", "thresholds")
+_FIELDS = ("meter", "limit", "period", "mode", "filter", "anchor", "ceiling", "thresholds", "carry_over")
 
 
 def spawn_agent(

@@ -7,7 +7,9 @@ from uuid import UUID
 
 from metering.domain.dimensions import matches
 from metering.domain.ledger import Target
-from metering.domain.terms import Caller, MeterTerms
+from metering.domain.numbers import ZERO
+from metering.domain.periods import Window
+from metering.domain.terms import Caller, MeterTerms, QuotaTerms
 from metering.services.balances import BalanceSpec
 
 _FIRST = datetime.min.replace(tzinfo=UTC)
@@ -24,6 +26,8 @@ class _Stretch:
     filtered: bool
     specs: dict[UUID, BalanceSpec]
     current: frozenset[UUID]
+    special: frozenset[UUID]
+    after: dict[UUID, UUID]
 
     def contains(self, at: datetime) -> bool:
         return self.start <= at < self.end
@@ -33,13 +37,16 @@ class Targets:
     """Targets of a batch's lines, and the balances that they name.
 
     `specs` says how to make each balance, `at_of` what time it is in its tenant's workspace; `current` are the
-    balances of the periods that are running by then.
+    balances of the periods that are running by then. `special` are those that may have more than their row; `after`
+    says which balance takes what one leaves, whether that exists yet or not.
     """
 
     def __init__(self) -> None:
         self.specs: dict[UUID, BalanceSpec] = {}
         self.at_of: dict[UUID, datetime] = {}
         self.current: set[UUID] = set()
+        self.special: set[UUID] = set()
+        self.after: dict[UUID, UUID] = {}
         self._stretches: dict[tuple[int, int], _Stretch] = {}
 
     def of(
@@ -60,6 +67,14 @@ class Targets:
             if self.specs.setdefault(balance_id, spec) is spec:
                 self.at_of[balance_id] = at
         self.current |= stretch.current
+        if stretch.special:
+            self.special |= stretch.special
+            self.after |= stretch.after
+
+    @property
+    def wanted(self) -> set[UUID]:
+        """The balances to be locked: some of periods to come may not exist."""
+        return self.specs.keys() | self.after.values()
 
 
 def _stretch(caller: Caller, meter: MeterTerms, occurred_at: datetime, at: datetime) -> _Stretch:
@@ -77,6 +92,7 @@ def _work_out(caller: Caller, meter: MeterTerms, occurred_at: datetime, at: date
     start, end = _FIRST, _LAST
     targets: list[Target] = []
     specs: dict[UUID, BalanceSpec] = {}
+    after: dict[UUID, UUID] = {}
     for quota in caller.quotas_of.get(meter.id, ()):
         own = quota.window(occurred_at, caller.timezone)
         now = own if own.contains(at) else quota.window(at, caller.timezone)
@@ -87,5 +103,34 @@ def _work_out(caller: Caller, meter: MeterTerms, occurred_at: datetime, at: date
         targets.append(target)
         start = max(start, own.start)
         end = end if own.end is None else min(end, own.end)
+        if quota.carry_over is not None:
+            _chain(caller, quota, own, now, specs, after)
     current = frozenset(target.open for target in targets)
-    return _Stretch(start, end, tuple(targets), any(target.quota.filter for target in targets), specs, current)
+    special = frozenset(id for id, spec in specs.items() if spec.quota.is_special)
+    filtered = any(target.quota.filter for target in targets)
+    return _Stretch(start, end, tuple(targets), filtered, specs, current, special, after)
+
+
+def _chain(
+    caller: Caller,
+    quota: QuotaTerms,
+    own: Window,
+    now: Window,
+    specs: dict[UUID, BalanceSpec],
+    after: dict[UUID, UUID],
+) -> None:
+    """The balances from an event's own period to the one after the present: each takes what the one before leaves.
+
+    The one after the present may be in use already, by somebody whose clock is ahead.
+    """
+    carry_over, window = quota.carry_over, own
+    if carry_over is None or carry_over.most == ZERO:
+        return
+    while window.end is not None:
+        following = quota.window(window.end, caller.timezone)
+        if window.end > carry_over.since:
+            after[quota.balance_id(window)] = quota.balance_id(following)
+        if window.contains(now.start) or now.start < window.start:
+            return
+        specs.setdefault(quota.balance_id(following), BalanceSpec(caller, quota, following))
+        window = following

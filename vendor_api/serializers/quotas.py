@@ -9,6 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from common.ids import Prefix, encode_id
+from common.quantities import format_quantity
 from metering.domain.enums import Aggregation, Anchor, DimensionType, Period, QuotaMode, QuotaState, Scope
 from metering.models import Quota
 from metering.selectors.meters import rate_card_of
@@ -58,6 +59,23 @@ _ON_SCHEMA: dict[str, Any] = {
 @extend_schema_field(_PERIOD_SCHEMA)
 class PeriodField(AnyField):
     """A calendar period by its name, or a rolling window."""
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "boolean"},
+            {
+                "type": "object",
+                "properties": {"max": {"type": "string", "description": "At most so much of it."}},
+                "required": ["max"],
+                "additionalProperties": False,
+            },
+        ]
+    }
+)
+class CarryOverField(AnyField):
+    """Whether what is left of a period goes into the next, and how much of it at most."""
 
 
 @extend_schema_field(_ON_SCHEMA)
@@ -171,6 +189,7 @@ class PlanQuotaBody(Body):
     anchor = ChoiceField(choices=[each.value for each in Anchor], required=False)
     ceiling = QuantityField(required=False, allow_null=True)
     thresholds = serializers.ListField(child=WholeNumberField(), max_length=100, required=False, allow_null=True)
+    carry_over = CarryOverField(required=False, allow_null=True)
 
 
 class QuotaBody(Body):
@@ -185,6 +204,7 @@ class QuotaBody(Body):
     anchor = ChoiceField(choices=[each.value for each in Anchor], required=False)
     ceiling = QuantityField(required=False, allow_null=True)
     thresholds = serializers.ListField(child=WholeNumberField(), max_length=100, required=False, allow_null=True)
+    carry_over = CarryOverField(required=False, allow_null=True)
 
 
 class QuotaTermsShape(Shape):
@@ -200,11 +220,14 @@ class QuotaTermsShape(Shape):
     period = PeriodField()
     anchor = serializers.ChoiceField(choices=[each.value for each in Anchor])
     thresholds = serializers.ListField(child=serializers.IntegerField())
+    carry_over = CarryOverField()
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
         shown = super().to_representation(instance)
         if instance.period == Period.ROLLING:
             shown["period"] = {"rolling": instance.rolling_seconds}
+        if instance.carry_over and instance.carry_over_limit is not None:
+            shown["carry_over"] = {"max": format_quantity(instance.carry_over_limit)}
         return shown
 
 
@@ -220,7 +243,7 @@ class QuotaShape(QuotaTermsShape):
         return super().to_representation(instance) | {"on": owner_of(instance)}
 
 
-_UNPLACED = dict.fromkeys(("subject", "used", "held", "top_ups", "remaining", "state", "resets_at"))
+_UNPLACED = dict.fromkeys(("subject", "used", "held", "top_ups", "carried_over", "remaining", "state", "resets_at"))
 
 
 class ListedQuotaShape(QuotaShape):
@@ -230,6 +253,7 @@ class ListedQuotaShape(QuotaShape):
     used = QuantityField(allow_null=True)
     held = QuantityField(allow_null=True)
     top_ups = QuantityField(allow_null=True)
+    carried_over = QuantityField(allow_null=True)
     remaining = QuantityField(allow_null=True)
     state = serializers.ChoiceField(choices=[each.value for each in QuotaState], allow_null=True)
     resets_at = TimeField(allow_null=True)

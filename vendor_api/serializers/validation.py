@@ -70,6 +70,7 @@ class QuotaStandingShape(Shape):
     period = PeriodField(source="terms.period.value")
     limit = QuantityField(source="terms.limit")
     top_ups = QuantityField()
+    carried_over = QuantityField()
     used = QuantityField()
     held = QuantityField()
     remaining = QuantityField()

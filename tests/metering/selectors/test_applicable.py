@@ -12,7 +12,7 @@ from common.errors import NotFound
 from licenses.domain.enums import PlanRole
 from licenses.models import License, LicensePlan, Plan
 from metering.domain.enums import Anchor, QuotaMode, QuotaState, Scope
-from metering.models import Hold, HoldLine, Meter, Quota, TopUp, TopUpBurn
+from metering.models import Balance, Hold, HoldLine, Meter, Quota, TopUp, TopUpBurn
 from metering.selectors.applicable import QuotaStanding, quotas_applying
 from metering.services.quotas import create_quota
 from tenants.domain.actors import worker
@@ -218,6 +218,7 @@ def test_quotas_applying__top_ups__burnt_here_or_in_force_raise_the_limit() -> N
     top_up("1000", subject_id=workspace.agent.id)
     for each, quantity in ((burnt, "15"), (live, "5")):
         TopUpBurn.objects.create(tenant=workspace.tenant, top_up=each, balance=balance, quantity=Decimal(quantity))
+    Balance.objects.filter(id=balance.id).update(burned=20)
 
     [standing] = of(workspace, license=workspace.license)
 

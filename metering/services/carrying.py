@@ -1,0 +1,59 @@
+"""What a new balance begins with where its quota carries over what was left: worked out once, when it is made.
+
+What changes in the period before later on, for as long as that is open, the ledger carries on in the same transaction.
+So the periods before are locked here, and whoever counts in one of them after that finds the new balance.
+"""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from metering.domain.allowances import carried_of
+from metering.domain.numbers import ZERO
+from metering.models import Balance
+from metering.selectors.carrying import Before, before, brought_into
+from metering.services.specs import BalanceSpec
+
+
+class Carried(NamedTuple):
+    """What a balance is given: all that the period before left, and what of it counts."""
+
+    brought: Decimal | None = None
+    carried: Decimal = ZERO
+
+
+def carried_into(specs: Mapping[UUID, BalanceSpec]) -> dict[UUID, Carried]:
+    """What these balances, which do not exist yet, begin with; their predecessors stay locked until the commit."""
+    carrying = {id: spec for id, spec in specs.items() if spec.quota.carry_over is not None}
+    if not carrying:
+        return {}
+    found = _lock_predecessors(carrying)
+    made: dict[tuple[UUID, UUID], Before] = {}
+    carried: dict[UUID, Carried] = {}
+    for id, spec in sorted(carrying.items(), key=lambda item: item[1].window.start):
+        quota = spec.quota
+        owner = (quota.key, quota.subject_id)
+        stored, new = found.get(id), made.get(owner)
+        last = new if new is not None and (stored is None or new.start > stored.start) else stored
+        brought = brought_into(quota, spec.window, last, spec.caller.timezone)
+        carried[id] = Carried(brought, carried_of(brought, quota.carry_over.most if quota.carry_over else None))
+        made[owner] = Before(id, spec.window.start, ZERO, carried[id].carried, ZERO)
+    return carried
+
+
+def _lock_predecessors(specs: Mapping[UUID, BalanceSpec]) -> dict[UUID, Before]:
+    """The last balance before each of these, once all of them are locked in the order of their ids."""
+    while True:
+        seen = {id: last.id for id, last in _predecessors(specs)}
+        list(Balance.objects.filter(id__in=seen.values()).order_by("id").select_for_update().values_list("id"))
+        found = dict(_predecessors(specs))
+        if {id: last.id for id, last in found.items()} == seen:
+            return found
+
+
+def _predecessors(specs: Mapping[UUID, BalanceSpec]) -> Iterator[tuple[UUID, Before]]:
+    for id, spec in specs.items():
+        last = before(spec.caller.tenant_id, spec.quota, spec.window)
+        if last is not None:
+            yield id, last
