@@ -131,7 +131,7 @@ def test_consume__hard_quota__grants_up_to_the_limit_and_refuses_past_it():
     assert verdicts == [Verdict.DONE, Verdict.REFUSED, Verdict.DONE, Verdict.REFUSED]
     refusal = requests[1].refusals[0]
     assert (refusal.standing.used, refusal.asked, refusal.quota.limit) == (6, 5, 10)
-    assert refusal.resets_at == datetime(2026, 11, 24, tzinfo=UTC)
+    assert refusal.standing.resets_at == datetime(2026, 11, 24, tzinfo=UTC)
     assert world.used(quota) == 10
     assert EventId.objects.count() == 2
 
