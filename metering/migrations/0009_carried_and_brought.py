@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("metering", "0007_runaway_guard"),
+        ("metering", "0008_imports"),
     ]
 
     operations = [
