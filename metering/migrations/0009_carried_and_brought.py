@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
             name="brought",
             field=models.DecimalField(
                 decimal_places=12,
-                help_text="All that the period before left, also below 0; null: it does not matter.",
+                help_text="What the period before left, also below 0; null: nothing is carried.",
                 max_digits=38,
                 null=True,
             ),
