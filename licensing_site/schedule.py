@@ -27,6 +27,7 @@ every(3600, "metering.maintain_partitions")
 every(30, "metering.run_waiting_jobs")
 every(3600, "metering.purge_imports")
 daily(3, 40, "metering.verify_ledger")
+daily(4, 10, "metering.drop_old_events")
 
 every(1, "tenants.seal_audit")
 every(1, "tenants.republish_epochs")

@@ -1,13 +1,16 @@
 """Celery shells around this app's services. Each is safe to run twice, side by side, and to be killed half-way."""
 
+from pathlib import Path
 from uuid import UUID
 
 import structlog
 from celery import shared_task
+from django.conf import settings
 
 from metering.services import (
     call_profiles,
     closing,
+    dropping,
     expiring_holds,
     import_uploads,
     overage,
@@ -68,6 +71,18 @@ def verify_ledger() -> None:
     for difference in proof.differences:
         log.error("ledger.differs", kind=difference.kind, subject=difference.subject, detail=difference.text)
     log.info("ledger.verified", differences=len(proof.differences), events=proof.events)
+
+
+@shared_task(name="metering.drop_old_events", ignore_result=True)
+def drop_old_events() -> None:
+    """Write the months that are past keeping to the archive, where there is one, and drop them; once a day."""
+    if not settings.PERMETER_EVENT_ARCHIVE:
+        return
+    dropped = dropping.drop_old_events(export_to=Path(settings.PERMETER_EVENT_ARCHIVE))
+    if dropped.months:
+        log.info("events.dropped", months=dropped.months, events=dropped.events, ids=dropped.ids)
+    if dropped.refused:
+        log.error("events.not_dropped", reason=dropped.refused)
 
 
 @shared_task(name="metering.run_job", ignore_result=True)

@@ -1,5 +1,6 @@
 """How much: meters, quotas and balances, the ledger, roll-ups, prices and overage."""
 
+from metering.models.history import DroppedMonth
 from metering.models.imports import ImportPart
 from metering.models.ledger import EventId, LateEntry, RollupCursor, UsageEvent, UsageRollup
 from metering.models.meters import DimensionValue, Meter, RateCardEntry
@@ -12,6 +13,7 @@ __all__ = [
     "BalanceValue",
     "CallProfile",
     "DimensionValue",
+    "DroppedMonth",
     "EventId",
     "Hold",
     "HoldLine",

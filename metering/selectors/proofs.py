@@ -1,10 +1,10 @@
 """Statements that recompute from raw events what the ledger and its workers keep, and give what differs.
 
-Each is set-based and reads one snapshot with the others. `{tenant}` narrows all of them to one workspace.
+Each is set-based and reads one snapshot with the others. `{tenant}` narrows all of them to some workspaces.
 """
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -19,6 +19,7 @@ from metering.selectors.buckets import buckets_of
 MOST = 1000
 #: Within it, what one clock says was before may have been after by another, or was not committed yet.
 _MARGIN = "interval '2 minutes'"
+_EVER = datetime(1900, 1, 1, tzinfo=UTC)
 
 # An event that was on its way when its balance was let go may count there or not: clocks of several machines differ.
 # Balances meet events by day, so that hourly ones do not meet all events of their subject.
@@ -57,8 +58,8 @@ WITH span AS MATERIALIZED (
     SELECT balance_id AS id, sum(quantity) AS quantity FROM metering_lateentry WHERE {tenant} GROUP BY balance_id
 ), compared AS (
     SELECT balance.id, balance.tenant_id, balance.subject_id, balance.period_start, balance.used,
-           coalesce(surely, 0) + coalesce(less, 0) + coalesce(late.quantity, 0) AS least,
-           coalesce(surely, 0) + coalesce(more, 0) + coalesce(late.quantity, 0) AS most
+           base + coalesce(surely, 0) + coalesce(less, 0) + coalesce(late.quantity, 0) AS least,
+           base + coalesce(surely, 0) + coalesce(more, 0) + coalesce(late.quantity, 0) AS most
     FROM metering_balance AS balance
     JOIN metering_meter AS meter ON meter.id = balance.meter_id AND meter.aggregation IN ('sum', 'count')
     LEFT JOIN counted ON counted.id = balance.id
@@ -96,7 +97,8 @@ ORDER BY event.id LIMIT {limit}
 
 _REGISTERED_ONLY = """
 SELECT named.tenant_id, named.digest, named.id
-FROM (SELECT tenant_id, digest, unnest(event_ids) AS id FROM metering_eventid WHERE {tenant}) AS named
+FROM (SELECT tenant_id, digest, unnest(event_ids) AS id FROM metering_eventid
+      WHERE {tenant} AND occurred_at >= %(kept_since)s) AS named
 LEFT JOIN metering_usageevent AS event ON event.tenant_id = named.tenant_id AND event.id = named.id
 WHERE event.id IS NULL ORDER BY named.id LIMIT {limit}
 """
@@ -115,7 +117,7 @@ SELECT coalesce(kept.tenant_id, sought.tenant_id), coalesce(kept.size, sought.si
        coalesce(kept.bucket_start, sought.bucket_start), coalesce(kept.license_id, sought.license_id),
        coalesce(kept.meter_id, sought.meter_id), coalesce(kept.total, 0), coalesce(sought.total, 0),
        coalesce(kept.events, 0), coalesce(sought.events, 0)
-FROM (SELECT * FROM metering_usagerollup WHERE {tenant}) AS kept
+FROM (SELECT * FROM metering_usagerollup WHERE {tenant} AND bucket_start >= %(kept_since)s) AS kept
 FULL JOIN buckets AS sought ON sought.id = kept.id
 WHERE kept.total IS DISTINCT FROM sought.total OR kept.events IS DISTINCT FROM sought.events
 ORDER BY 3, 4, 2 LIMIT {limit}
@@ -125,7 +127,8 @@ _LATE = """
 SELECT late.tenant_id, late.event_id, late.balance_id, late.quantity, event.quantity
 FROM metering_lateentry AS late
 LEFT JOIN metering_usageevent AS event ON event.tenant_id = late.tenant_id AND event.id = late.event_id
-WHERE late.{tenant} AND late.quantity IS DISTINCT FROM event.quantity ORDER BY late.id LIMIT {limit}
+WHERE late.{tenant} AND late.occurred_at >= %(kept_since)s AND late.quantity IS DISTINCT FROM event.quantity
+ORDER BY late.id LIMIT {limit}
 """
 
 _TOP_UPS = """
@@ -134,6 +137,14 @@ FROM metering_topup AS top_up
 LEFT JOIN (SELECT top_up_id, sum(quantity) AS quantity FROM metering_topupburn WHERE {tenant} GROUP BY top_up_id)
     AS burnt ON burnt.top_up_id = top_up.id
 WHERE top_up.{tenant} AND top_up.used <> coalesce(burnt.quantity, 0) ORDER BY top_up.id LIMIT {limit}
+"""
+
+_BURNED = """
+SELECT balance.tenant_id, balance.id, balance.burned, coalesce(burnt.quantity, 0)
+FROM metering_balance AS balance
+LEFT JOIN (SELECT balance_id, sum(quantity) AS quantity FROM metering_topupburn WHERE {tenant} GROUP BY balance_id)
+    AS burnt ON burnt.balance_id = balance.id
+WHERE balance.{tenant} AND balance.burned <> coalesce(burnt.quantity, 0) ORDER BY balance.id LIMIT {limit}
 """
 
 _FINALIZED = """
@@ -209,11 +220,14 @@ class Counts(NamedTuple):
 
 
 class Proofs:
-    """All checks of one snapshot, of all workspaces or of one."""
+    """All checks of one snapshot, of all workspaces or of some. Events before `kept_since` are not kept any more."""
 
-    def __init__(self, tenant_id: UUID | None = None) -> None:
-        self._tenant = "tenant_id = %(tenant)s" if tenant_id else "tenant_id IS NOT NULL"
-        self._arguments: dict[str, Any] = {"tenant": tenant_id} if tenant_id else {}
+    def __init__(self, tenants: Sequence[UUID] | None = None, *, kept_since: datetime | None = None) -> None:
+        self._tenant = "tenant_id IS NOT NULL" if tenants is None else "tenant_id = ANY(%(tenants)s::uuid[])"
+        self.kept_since = kept_since or _EVER
+        self._arguments: dict[str, Any] = {"kept_since": self.kept_since}
+        if tenants is not None:
+            self._arguments["tenants"] = list(tenants)
 
     def balances(self) -> Iterator[BalanceProof]:
         """Balances of meters that add up whose `used` is not the sum of their events."""
@@ -255,6 +269,10 @@ class Proofs:
     def top_ups(self) -> Iterator[tuple[UUID, UUID, Decimal, Decimal]]:
         """Top-ups whose use is not the sum of their burns: tenant, top-up, used, burnt."""
         yield from self._rows(_TOP_UPS)
+
+    def burned(self) -> Iterator[tuple[UUID, UUID, Decimal, Decimal]]:
+        """Balances that say another sum than top-ups have covered: tenant, balance, burned, the sum of its burns."""
+        yield from self._rows(_BURNED)
 
     def finalized(self) -> Iterator[tuple[UUID, str, str, str]]:
         """Bills that were announced: tenant, the record's public id, amount, currency."""

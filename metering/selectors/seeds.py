@@ -23,6 +23,8 @@ SELECT coalesce((
 ), 0) + coalesce((
     SELECT sum(late.quantity) FROM metering_lateentry AS late
     WHERE late.tenant_id = %(tenant)s AND late.balance_id = %(id)s
+), 0) + coalesce((
+    SELECT balance.base FROM metering_balance AS balance WHERE balance.tenant_id = %(tenant)s AND balance.id = %(id)s
 ), 0)
 """
 

@@ -59,6 +59,11 @@ def lock_cursor(name: str) -> Position | None:
     return _position(_LOCK, name)
 
 
+def lock_cursor_waiting(name: str) -> Position | None:
+    """The cursor, locked until the transaction ends, once whoever has it lets go; None if there is none yet."""
+    return _position(_LOCK.replace(" SKIP LOCKED", ""), name)
+
+
 def read_cursor(name: str) -> Position | None:
     """The cursor as it is; None if this cluster has none yet."""
     return _position(_READ, name)

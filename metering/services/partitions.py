@@ -74,12 +74,18 @@ def maintain_partitions(*, now: datetime | None = None) -> list[str]:
     return _make(sorted(months))
 
 
+def lock_partitions() -> None:
+    """Keep others from making or dropping partitions until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
+
+
 def _make(months: list[datetime]) -> list[str]:
     wanted = {partition_name(month): month for month in months}
     if wanted.keys() <= _existing():
         return []
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
+        lock_partitions()
         missing = sorted(wanted.keys() - _existing())
         for name in missing:
             month = wanted[name]

@@ -4,15 +4,16 @@ Nothing is changed and nobody waits: one read-only transaction at one instant. W
 above the watermark, overage of the last minutes) is a tail and no difference.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
+from typing import Final
 from uuid import UUID
 
-from django.db import connection, transaction
-
-from common.ids import Prefix, encode_id
+from common.ids import Prefix, decode_id, encode_id
 from common.quantities import format_quantity
 from metering.domain.enums import OverageStatus
 from metering.domain.numbers import EXACT, ZERO
@@ -20,18 +21,17 @@ from metering.domain.prices import PriceError, PriceTerms
 from metering.domain.rating import rate
 from metering.models import Balance, OverageRecord
 from metering.selectors.billing import Excess, excess_of_licenses
+from metering.selectors.history import kept_since
 from metering.selectors.proofs import MOST, Counts, Proofs
 from metering.services import overage, rollups
 from metering.services.cursors import Position, cursor_name, read_cursor
 from metering.services.overage_records import lines_as_json
+from metering.services.snapshots import batches, in_snapshot, one_snapshot
 from tenants.models import Tenant
 
-# Everything is joined with everything that belongs to it: hashes do that in one pass, whatever the planner guesses.
-_SNAPSHOT = """
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
-SET LOCAL enable_nestloop = off; SET LOCAL jit = off; SET LOCAL work_mem = '64MB'
-"""
 _AT_ONCE = 500
+#: Parts of the workspaces for each connection.
+_PARTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,30 +68,64 @@ class Proof:
         )
 
 
-def verify_ledger(*, tenant: Tenant | None = None) -> Proof:
+def verify_ledger(*, tenant: Tenant | None = None, jobs: int = 1) -> Proof:
     """Recompute everything from the raw events and say what differs, of all workspaces or of one.
 
-    Must not run inside another transaction: it has a snapshot of its own.
+    With `jobs` above 1 so many connections share the snapshot and the work, by workspaces and by checks. Must not run
+    inside another transaction: it has a snapshot of its own.
     """
-    tenant_id = tenant.id if tenant else None
-    proofs = Proofs(tenant_id)
-    with transaction.atomic(durable=True):
-        with connection.cursor() as cursor:
-            cursor.execute(_SNAPSHOT)
+    with one_snapshot() as snapshot:
         position = read_cursor(cursor_name(rollups.WORK))
-        watermark = position.watermark if position and position.moved_at else 0
-        differences = [
-            *_balances(proofs),
-            *_held(proofs),
-            *_late_entries(proofs),
-            *_register(proofs),
-            *(_rollups(proofs, watermark) if watermark else ()),
-            *_top_ups(proofs),
-            *_bills(proofs),
-            *_records(tenant_id),
-            *_accrual(proofs, tenant_id, read_cursor(cursor_name(overage.WHOLE))),
-        ]
-        return Proof(tuple(differences), proofs.counts(watermark))
+        asked = _Asked(
+            tenants=None if tenant is None else (tenant.id,),
+            kept_since=kept_since(),
+            watermark=position.watermark if position and position.moved_at else 0,
+            accrued=read_cursor(cursor_name(overage.WHOLE)),
+        )
+        if jobs == 1:
+            found = [list(check(asked)) for check in _CHECKS]
+            counts = asked.proofs.counts(asked.watermark)
+        else:
+            work = [partial(_list, check, part) for check in _CHECKS for part in _parts(asked, jobs)]
+            found = in_snapshot(snapshot, work, at_once=jobs)
+            [counts] = in_snapshot(snapshot, [partial(_count, asked)], at_once=1)
+    return Proof(tuple(chain.from_iterable(found)), counts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is looked at: workspaces (None: all), and how far workers have got in this snapshot."""
+
+    tenants: Sequence[UUID] | None
+    kept_since: datetime | None
+    watermark: int
+    accrued: Position | None
+
+    @property
+    def proofs(self) -> Proofs:
+        """The statements, for whichever connection is this thread's."""
+        return Proofs(self.tenants, kept_since=self.kept_since)
+
+
+def _parts(asked: _Asked, jobs: int) -> list[_Asked]:
+    """The workspaces in parts, a few for each connection, so that a large one does not keep all others waiting."""
+    if asked.tenants is not None:
+        return [asked]
+    tenants = list(Tenant.objects.order_by("id").values_list("id", flat=True))
+    parts = min(len(tenants), jobs * _PARTS)
+    return [replace(asked, tenants=tenants[first::parts]) for first in range(parts)] or [asked]
+
+
+def _list(check: Callable[[_Asked], Iterator[Difference]], asked: _Asked) -> list[Difference]:
+    return list(check(asked))
+
+
+def _count(asked: _Asked) -> Counts:
+    return asked.proofs.counts(asked.watermark)
+
+
+def _rolled_up(asked: _Asked) -> Iterator[Difference]:
+    return _rollups(asked.proofs, asked.watermark) if asked.watermark else iter(())
 
 
 def _balances(proofs: Proofs) -> Iterator[Difference]:
@@ -159,31 +193,36 @@ def _top_ups(proofs: Proofs) -> Iterator[Difference]:
         yield Difference("top_up", tenant_id, top_up, text)
 
 
+def _burned(proofs: Proofs) -> Iterator[Difference]:
+    for tenant_id, balance_id, burned, burnt in proofs.burned():
+        balance = encode_id(Prefix.BALANCE, balance_id)
+        text = f"{balance} says that top-ups cover {_number(burned)} of it, its burns come to {_number(burnt)}."
+        yield Difference("burned", tenant_id, balance, text)
+
+
 def _bills(proofs: Proofs) -> Iterator[Difference]:
     """A bill that was announced stays as it was announced."""
-    announced = {subject: (tenant_id, amount, currency) for tenant_id, subject, amount, currency in proofs.finalized()}
-    kept = {
-        record.public_id: record
-        for record in OverageRecord.objects.exclude(status=OverageStatus.OPEN).only("id", "amount", "currency")
-    }
-    for subject, (tenant_id, amount, currency) in announced.items():
-        record = kept.get(subject)
-        if record is None:
-            text = f"{subject} was announced as final with {amount} {currency}, and is not there any more."
-            yield Difference("overage", tenant_id, subject, text)
-        elif (record.amount, record.currency) != (Decimal(amount), currency):
-            text = (
-                f"{subject} was announced as final with {amount} {currency}, and is "
-                f"{_number(record.amount)} {record.currency} now."
-            )
-            yield Difference("overage", tenant_id, subject, text)
+    for announced in batches(proofs.finalized(), _AT_ONCE):
+        ids = [decode_id(Prefix.OVERAGE, subject) for _, subject, _, _ in announced]
+        kept = OverageRecord.objects.exclude(status=OverageStatus.OPEN).only("id", "amount", "currency").in_bulk(ids)
+        for id, (tenant_id, subject, amount, currency) in zip(ids, announced, strict=True):
+            record = kept.get(id)
+            if record is None:
+                text = f"{subject} was announced as final with {amount} {currency}, and is not there any more."
+                yield Difference("overage", tenant_id, subject, text)
+            elif (record.amount, record.currency) != (Decimal(amount), currency):
+                text = (
+                    f"{subject} was announced as final with {amount} {currency}, and is "
+                    f"{_number(record.amount)} {record.currency} now."
+                )
+                yield Difference("overage", tenant_id, subject, text)
 
 
-def _records(tenant_id: UUID | None) -> Iterator[Difference]:
+def _records(tenants: Sequence[UUID] | None) -> Iterator[Difference]:
     """Each record is worth what its own usage, limit and price say; a final one has its balance's usage."""
     records = OverageRecord.objects.filter(status__in=[OverageStatus.OPEN, OverageStatus.FINALIZED]).order_by("id")
-    if tenant_id is not None:
-        records = records.for_tenant(tenant_id)
+    if tenants is not None:
+        records = records.filter(tenant_id__in=tenants)
     used = dict(
         Balance.objects.filter(id__in=records.order_by().values("balance_id")).values_list("id", "used"),
     )
@@ -215,7 +254,7 @@ def _of_record(record: OverageRecord, used: Decimal | None) -> Iterator[str]:
         yield "has lines that are not those of its price."
 
 
-def _accrual(proofs: Proofs, tenant_id: UUID | None, position: Position | None) -> Iterator[Difference]:
+def _accrual(proofs: Proofs, tenants: Sequence[UUID] | None, position: Position | None) -> Iterator[Difference]:
     """Where accrual has been since the last use and the last change of terms, its records are there and current."""
     if position is None or position.moved_at is None:
         return
@@ -225,8 +264,8 @@ def _accrual(proofs: Proofs, tenant_id: UUID | None, position: Position | None) 
     for first in range(0, len(licenses), _AT_ONCE):
         excesses |= {each.balance_id: each for each in excess_of_licenses(licenses[first : first + _AT_ONCE])}
     records = OverageRecord.objects.filter(status=OverageStatus.OPEN)
-    if tenant_id is not None:
-        records = records.for_tenant(tenant_id)
+    if tenants is not None:
+        records = records.filter(tenant_id__in=tenants)
     kept = {record.balance_id: record for record in records}
     for balance_id, tenant, _, used in settled:
         balance = encode_id(Prefix.BALANCE, balance_id)
@@ -251,3 +290,18 @@ def _of_accrued(record: OverageRecord, excess: Excess | None, used: Decimal) -> 
 
 def _number(value: Decimal) -> str:
     return format_quantity(value)
+
+
+#: In the order in which differences are told.
+_CHECKS: Final[Sequence[Callable[[_Asked], Iterator[Difference]]]] = (
+    lambda asked: _balances(asked.proofs),
+    lambda asked: _held(asked.proofs),
+    lambda asked: _late_entries(asked.proofs),
+    lambda asked: _register(asked.proofs),
+    _rolled_up,
+    lambda asked: _top_ups(asked.proofs),
+    lambda asked: _burned(asked.proofs),
+    lambda asked: _bills(asked.proofs),
+    lambda asked: _records(asked.tenants),
+    lambda asked: _accrual(asked.proofs, asked.tenants, asked.accrued),
+)
