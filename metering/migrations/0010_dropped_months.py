@@ -10,7 +10,7 @@ USING brin (occurred_at) WITH (pages_per_range = 16, autosummarize = on)
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("metering", "0008_imports"),
+        ("metering", "0009_carried_and_brought"),
     ]
 
     operations = [
