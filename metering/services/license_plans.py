@@ -9,9 +9,11 @@ from common.epochs import EpochKey
 from licenses.models import License
 from licenses.services import issuing, license_states
 from metering.services.detaching import CarriedKeys, detach_anchored
+from metering.services.taking_up import take_up_balances
 from tenants.domain.actors import Actor
 from tenants.domain.enums import EpochKind
 from tenants.models import Tenant
+from tenants.selectors.clocks import clock_of
 from tenants.services.epochs import bump_epochs
 from tenants.services.locks import lock_configuration
 
@@ -31,6 +33,7 @@ def update_license_with_terms(*, tenant: Tenant, license_id: UUID, actor: Actor,
         if license.starts_at != before.starts_at:
             detach_anchored(tenant, license.id)
         if changes.keys() & {"plan", "add_ons"}:
+            take_up_balances(tenant, license.id, at=clock_of(tenant).now())
             # Quotas that plans put on the customer hold for its other licences, too.
             bump_epochs(tenant.id, EpochKey(EpochKind.CUSTOMER, license.customer_id))
     return license
