@@ -10,6 +10,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from licensing_site.supervisor import BLOCKING_THREADS
 
 ROOT = Path(__file__).resolve().parent.parent
 WEB_PROCESSES = 2
-#: One Granian for both: what differs is the application only.
+#: Of the bare view, at its best setting, and of whatever else is served by WSGI.
 GRANIAN = (
     *("--interface", "wsgi", "--host", "127.0.0.1", "--no-ws", "--workers", str(WEB_PROCESSES)),
     *("--blocking-threads", str(BLOCKING_THREADS), "--backpressure", "1024", "--log-level", "warning"),
@@ -67,6 +69,20 @@ class BenchStack:
         for process in reversed(self.processes):
             process.wait(60)
         shutil.rmtree(self.var_dir, ignore_errors=True)
+
+    @contextmanager
+    def views(self) -> Iterator[str]:
+        """The same application on the same stores by WSGI alone, without the coalescing door → its base URL."""
+        port = _free_port()
+        env = {**os.environ, "PORT": str(self.port), "PERMETER_WEB_PROCESSES": str(WEB_PROCESSES)}
+        command = [sys.executable, "-m", "granian", "licensing_site.wsgi:application", *GRANIAN, "--port", str(port)]
+        server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/readyz")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(60)
 
     def supervisor(self) -> subprocess.Popen[bytes]:
         """The process that everything of the stack descends from."""

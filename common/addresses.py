@@ -4,18 +4,25 @@ What a client writes into `X-Forwarded-For` is believed of nobody but the proxie
 those appends the address that it was called from, so the right-most one that is no trusted proxy is the client.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any, Protocol
 
 from django.conf import settings
-from django.http import HttpRequest
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 
-def client_address(request: HttpRequest) -> str:
+class HasFields(Protocol):
+    """A request, as far as its header fields go, by the names that WSGI gives them."""
+
+    @property
+    def META(self) -> Mapping[str, Any]: ...  # noqa: N802 - Django's name
+
+
+def client_address(request: HasFields) -> str:
     """The address that called, in its plain form (an IPv4 address mapped into IPv6 is the IPv4 one).
 
     That is the peer of the connection, or behind trusted proxies whom they name. Empty where the server knows of
@@ -63,12 +70,12 @@ def _client(peer: Address, hops: Sequence[str], proxies: tuple[str, ...]) -> Add
     return found
 
 
-def _forwarded_for(request: HttpRequest) -> list[str]:
+def _forwarded_for(request: HasFields) -> list[str]:
     field = request.META.get("HTTP_X_FORWARDED_FOR", "")
     return [hop.strip() for hop in field.split(",")] if field.strip() else []
 
 
-def _forwarded(request: HttpRequest) -> list[str]:
+def _forwarded(request: HasFields) -> list[str]:
     """The `for` of each element of the Forwarded field (RFC 7239); an element without one cannot be read."""
     field = request.META.get("HTTP_FORWARDED", "")
     if not field.strip():

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 from django.http import HttpRequest
 from django.utils.http import parse_header_parameters
 
+from common.addresses import HasFields
 from common.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
 from common.json_decoding import decode_json
 
@@ -71,7 +72,7 @@ def stream_body(request: HttpRequest) -> Iterator[bytes]:
         raise BadRequest("body_incomplete", "The body broke off.")
 
 
-def check_content_type(request: HttpRequest, raw: bytes, accepted: Collection[str] = (JSON,)) -> str:
+def check_content_type(request: HasFields, raw: bytes, accepted: Collection[str] = (JSON,)) -> str:
     """The media type of the body, one of `accepted`; an empty body needs none. Raises UnsupportedMediaType.
 
     The only charset is UTF-8 (RFC 8259, section 8.1), and compressed bodies are not read here.

@@ -91,6 +91,7 @@ class Supervisor:
             "PORT": str(self.options.port),
             "BASE_URL": os.environ.get("BASE_URL") or self.options.base_url,
             "PERMETER_WEB_PROCESSES": str(self.options.web_processes),
+            "PERMETER_WEB_THREADS": str(self.options.blocking_threads),
             "PYTHONUNBUFFERED": "1",
         }
         self.state.publish(
@@ -205,10 +206,9 @@ class Supervisor:
         celery = [sys.executable, "-m", "celery", "--app"]
         commands: dict[str, list[str]] = {
             "web": [
-                *(sys.executable, "-m", "granian", "licensing_site.wsgi:application", "--interface", "wsgi"),
+                *(sys.executable, "-m", "granian", "licensing_site.asgi:application", "--interface", "asgi"),
                 *("--host", self.options.host, "--port", str(self.options.port), "--no-ws"),
                 *("--workers", str(self.options.web_processes)),
-                *("--blocking-threads", str(self.options.blocking_threads)),
                 # Below the number of connections it would starve whole connections, not slow all of them down.
                 *("--backpressure", "1024"),
                 *("--respawn-failed-workers", "--respawn-interval", "0.1"),

@@ -12,7 +12,7 @@ from agent_api.schema import AgentSchema
 from agent_api.use_cases.answering import Answer
 from agent_api.use_cases.callers import Credentials, check_caller
 from agent_api.wire.answers import encode
-from common.addresses import client_address
+from common.addresses import HasFields, client_address
 from common.errors import FieldError, Invalid, MethodNotAllowed, Problem, Unauthorized
 from common.http_json import JSON, check_content_type, read_body
 from common.problems import exception_to_problem, problem_response
@@ -57,7 +57,7 @@ class AgentView(APIView):
         return handler
 
 
-def credentials_of(request: HttpRequest) -> Credentials:
+def credentials_of(request: HasFields) -> Credentials:
     """The key that was sent. Raises Unauthorized where there is none, or more than one."""
     token = bearer_token_from(request.META.get("HTTP_AUTHORIZATION"))
     if token is None:
@@ -65,7 +65,7 @@ def credentials_of(request: HttpRequest) -> Credentials:
     return Credentials(token, address=client_address(request), instance=request.META.get("HTTP_PERMETER_INSTANCE", ""))
 
 
-def idempotency_key_of(request: HttpRequest) -> str | None:
+def idempotency_key_of(request: HasFields) -> str | None:
     """The Idempotency-Key field. Raises BadRequest."""
     return idempotency_key_from(request.META.get("HTTP_IDEMPOTENCY_KEY"))
 

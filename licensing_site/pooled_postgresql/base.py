@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import select
 from typing import Any
 
 from django.db.backends.postgresql import base
 from django.utils.asyncio import async_unsafe
+
+from common.sockets import is_readable
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -20,14 +21,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection(conn_params)
         pool: Any = self.pool
-        while pool is not None and _is_readable(connection.fileno()):
+        while pool is not None and is_readable(connection.fileno()):
             connection.close()
             pool.putconn(connection)
             connection = super().get_new_connection(conn_params)
         return connection
-
-
-def _is_readable(descriptor: int) -> bool:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))

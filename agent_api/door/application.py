@@ -1,0 +1,103 @@
+"""The ASGI application: the hot endpoints by the coalescing lane, everything else by Django in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
+from typing import Any
+
+import structlog
+
+from agent_api.door.answering import Reply, reply_of
+from agent_api.door.heads import Head, read_head
+from agent_api.door.lanes import Lane, WaitingCall
+from agent_api.door.work import answer_calls
+from common.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+_STOP_WITHIN = 10.0
+
+
+class Door:
+    """Serves what `read_head` takes; `others` is an ASGI application for the rest."""
+
+    def __init__(self, others: Application) -> None:
+        self._others = others
+        self._lane = Lane(answer_calls, name="door")
+        self._lane.start()
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        head = read_head(scope) if scope["type"] == "http" else None
+        if head is None:
+            # The server's own `receive` gives something that can be awaited, but no coroutine.
+            await self._others(scope, partial(_next, receive), send)
+            return
+        began = time.perf_counter()
+        body = await _body(receive)
+        if body is None:
+            return
+        reply = await self._reply(head, body)
+        if reply.status >= 400:
+            _log(head, reply, began)
+        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def _reply(self, head: Head, body: bytes) -> Reply:
+        call = WaitingCall(head, body, asyncio.get_running_loop().create_future())
+        if not self._lane.submit(call):
+            return reply_of(Unavailable("Too many calls wait here. Come back in a second."), head.request_id)
+        return await call.reply
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                # What was taken in is answered before the process ends.
+                await asyncio.to_thread(self._lane.stop, _STOP_WITHIN)
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+async def _next(receive: Receive) -> Message:
+    return await receive()
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The whole body, whose length was looked at; None if the caller has gone."""
+    message = await receive()
+    if message["type"] != "http.request":
+        return None
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return body
+    parts = [body]
+    while message.get("more_body"):
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        parts.append(message.get("body", b""))
+    return b"".join(parts)
+
+
+def _log(head: Head, reply: Reply, began: float) -> None:
+    log.info(
+        "request.finished",
+        method="POST",
+        path=head.path,
+        status=reply.status,
+        duration_ms=round((time.perf_counter() - began) * 1000, 1),
+        request_id=head.request_id,
+    )
