@@ -1,4 +1,7 @@
-"""The agents' door as a test calls it: the real WSGI handler in this process, and a vendor with something to sell."""
+"""The agents' door as a test calls it: the real handlers in this process, and a vendor with something to sell.
+
+Calls go through Django's views, or, where `AgentDoor.coalescing` is set, by what the coalescing door serves them with.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from unittest.mock import patch
 from uuid import uuid4
 
@@ -17,6 +20,9 @@ from django.test import RequestFactory
 from django.utils.datastructures import CaseInsensitiveMapping
 from jsonschema import Draft202012Validator
 
+from agent_api.door.answering import Reply
+from agent_api.door.heads import Head, read_head
+from agent_api.door.work import answer_calls
 from licenses.models import Agent, License
 from licenses.services.agents import CreatedAgent
 from licensing_site import agent_handler
@@ -48,6 +54,8 @@ class Answer(NamedTuple):
 class AgentDoor:
     """`door.post("/validate", {}, key=...)`."""
 
+    coalescing: ClassVar[bool] = False
+
     def __init__(self, key: str | None = None) -> None:
         self.key = key
 
@@ -68,28 +76,59 @@ class AgentDoor:
         content_type: str = "application/json",
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        if not _handler:
-            _handler.append(AgentHandler())
         data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         fields = dict(headers or {})
         key = key if key is not None else self.key
         if key:
             fields.setdefault("Authorization", f"Bearer {key}")
-        request = RequestFactory().generic(
-            method, f"/agent/v1{path}", data, content_type if data else "", headers=fields
-        )
-        found: dict[str, Any] = {}
-
-        def start_response(status: str, sent: list[tuple[str, str]], *_: Any) -> Any:
-            found["status"], found["headers"] = int(status.split(maxsplit=1)[0]), CaseInsensitiveMapping(sent)
-
-        # As Django's own test client does: a test's transaction is not given back between two calls.
-        keep = patch.object(agent_handler, "give_back_connections") if connection.in_atomic_block else nullcontext()
-        with keep:
-            content = b"".join(_handler[0](request.environ, start_response))  # type: ignore[arg-type]
-        answer = Answer(found["status"], found["headers"], json.loads(content) if content else None)
+        sent = content_type if data else ""
+        coalesced = _through_the_door(method, path, data, sent, fields) if self.coalescing else None
+        answer = coalesced or _through_views(method, path, data, sent, fields)
         check_against_document(method, path, answer)
         return answer
+
+
+def _through_views(method: str, path: str, data: bytes, content_type: str, fields: Mapping[str, str]) -> Answer:
+    if not _handler:
+        _handler.append(AgentHandler())
+    request = RequestFactory().generic(method, f"/agent/v1{path}", data, content_type, headers=dict(fields))
+    found: dict[str, Any] = {}
+
+    def start_response(status: str, sent: list[tuple[str, str]], *_: Any) -> Any:
+        found["status"], found["headers"] = int(status.split(maxsplit=1)[0]), CaseInsensitiveMapping(sent)
+
+    # As Django's own test client does: a test's transaction is not given back between two calls.
+    keep = patch.object(agent_handler, "give_back_connections") if connection.in_atomic_block else nullcontext()
+    with keep:
+        content = b"".join(_handler[0](request.environ, start_response))  # type: ignore[arg-type]
+    return Answer(found["status"], found["headers"], json.loads(content) if content else None)
+
+
+class _Call(NamedTuple):
+    head: Head
+    body: bytes
+
+
+def _through_the_door(
+    method: str, path: str, data: bytes, content_type: str, fields: Mapping[str, str]
+) -> Answer | None:
+    """None for what the coalescing door leaves to Django."""
+    named = {"Host": "testserver", "Content-Length": str(len(data)), **fields}
+    if content_type:
+        named["Content-Type"] = content_type
+    scope = {
+        "method": method,
+        "path": f"/agent/v1{path}".partition("?")[0],
+        "headers": [(name.lower().encode(), value.encode("latin1")) for name, value in named.items()],
+        "client": ("127.0.0.1", 50000),
+    }
+    head = read_head(scope)
+    if head is None:
+        return None
+    [reply] = answer_calls([_Call(head, data)])
+    assert isinstance(reply, Reply)
+    headers = CaseInsensitiveMapping({name.decode(): value.decode("latin1") for name, value in reply.headers})
+    return Answer(reply.status, headers, json.loads(reply.body))
 
 
 def check_against_document(method: str, path: str, answer: Answer) -> None:

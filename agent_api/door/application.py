@@ -12,8 +12,7 @@ import structlog
 
 from agent_api.door.answering import Reply, reply_of
 from agent_api.door.heads import Head, read_head
-from agent_api.door.lanes import Lane, WaitingCall
-from agent_api.door.work import answer_calls
+from agent_api.door.lanes import Lanes, WaitingCall
 from common.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -31,8 +30,8 @@ class Door:
 
     def __init__(self, others: Application) -> None:
         self._others = others
-        self._lane = Lane(answer_calls, name="door")
-        self._lane.start()
+        self._lanes = Lanes()
+        self._lanes.start()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -53,9 +52,13 @@ class Door:
         await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
         await send({"type": "http.response.body", "body": reply.body})
 
+    def stop(self) -> None:
+        """Answer what was taken in, and take nothing more."""
+        self._lanes.stop(_STOP_WITHIN)
+
     async def _reply(self, head: Head, body: bytes) -> Reply:
         call = WaitingCall(head, body, asyncio.get_running_loop().create_future())
-        if not self._lane.submit(call):
+        if not self._lanes.submit(call):
             return reply_of(Unavailable("Too many calls wait here. Come back in a second."), head.request_id)
         return await call.reply
 
@@ -66,7 +69,7 @@ class Door:
                 await send({"type": "lifespan.startup.complete"})
             else:
                 # What was taken in is answered before the process ends.
-                await asyncio.to_thread(self._lane.stop, _STOP_WITHIN)
+                await asyncio.to_thread(self.stop)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

@@ -6,8 +6,10 @@ The decoders, use cases, encoders and the table of exceptions are those of the v
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 import structlog
 
@@ -15,6 +17,7 @@ from agent_api.door.answering import Reply, reply_of
 from agent_api.door.heads import Head, Operation
 from agent_api.use_cases.answering import Answer
 from agent_api.use_cases.authorizing import AuthorizeCommand, authorize_many
+from agent_api.use_cases.known_callers import find
 from agent_api.use_cases.recording import RecordCommand, record_many
 from agent_api.use_cases.validating import ValidateCommand, validate_many
 from agent_api.views.base import credentials_of, idempotency_key_of, read
@@ -24,6 +27,7 @@ from common.errors import OutcomeUnknown, Problem
 from common.http_json import check_content_type
 from common.ids import new_id
 from common.problems import exception_to_problem
+from metering.services.patience import Busy, short_patience
 
 log = structlog.get_logger(__name__)
 
@@ -40,22 +44,44 @@ class Call(Protocol):
     def body(self) -> bytes: ...
 
 
-def answer_calls(calls: Sequence[Call]) -> list[Reply]:
-    """A reply for each call, in order."""
-    outcomes: dict[int, Outcome] = {}
+@dataclass(frozen=True, slots=True)
+class PutAside:
+    """A call that has to wait for what somebody else is doing in its workspace; `tenant_id` is None for nobody's."""
+
+    tenant_id: UUID | None
+
+
+def answer_calls(
+    calls: Sequence[Call], *, aside: Collection[UUID] = (), patience: int | None = None
+) -> list[Reply | PutAside]:
+    """A reply for each call, in order.
+
+    With `patience` (milliseconds) calls of a batch that finds something locked are put aside, as are calls of the
+    workspaces `aside` that would write: somebody who has time does them.
+    """
+    outcomes: dict[int, Outcome | PutAside] = {}
     for operation, (command_of, many) in _WORK.items():
-        places = [place for place, call in enumerate(calls) if call.head.operation is operation]
-        if not places:
-            continue
         commands: list[tuple[int, Any]] = []
-        for place in places:
+        for place, call in enumerate(calls):
+            if call.head.operation is not operation:
+                continue
             try:
-                commands.append((place, command_of(calls[place])))
+                command = command_of(call)
             except Exception as error:  # noqa: BLE001 - the table says what it is
                 outcomes[place] = _problem_of(error)
-        found = _decided(many, [command for _, command in commands])
+                continue
+            tenant_id = _tenant_of(command) if aside and operation is not Operation.VALIDATE else None
+            if tenant_id in aside:
+                outcomes[place] = PutAside(tenant_id)
+            else:
+                commands.append((place, command))
+        found = _decided(many, [command for _, command in commands], patience)
         outcomes |= zip((place for place, _ in commands), found, strict=True)
-    return [reply_of(outcomes[place], call.head.request_id) for place, call in enumerate(calls)]
+    replies: list[Reply | PutAside] = []
+    for place, call in enumerate(calls):
+        outcome = outcomes[place]
+        replies.append(outcome if isinstance(outcome, PutAside) else reply_of(outcome, call.head.request_id))
+    return replies
 
 
 def _validate_command(call: Call) -> ValidateCommand:
@@ -102,18 +128,46 @@ _WORK: dict[Operation, tuple[Callable[[Call], Any], Callable[[Any], Sequence[Out
 }
 
 
-def _decided(many: Callable[[Sequence[C]], Sequence[Outcome]], commands: Sequence[C]) -> Sequence[Outcome]:
+def _decided(
+    many: Callable[[Sequence[C]], Sequence[Outcome]], commands: Sequence[C], patience: int | None
+) -> Sequence[Outcome | PutAside]:
     """The outcome of each command. What nobody foresaw hurts only the command that brings it."""
     if not commands:
         return []
     try:
-        return many(commands)
+        if patience is None:
+            return many(commands)
+        with short_patience(patience):
+            return many(commands)
+    except Busy:
+        return _apart(many, commands, patience)
     except Exception as error:  # noqa: BLE001 - the table says what it is
         problem = exception_to_problem(error)
         if problem is not None or len(commands) == 1:
-            return [_own(problem or _unforeseen(error), command) for command in commands]
+            problem = problem or _unforeseen(error)
+            return [_own(problem, command) for command in commands]
         log.warning("door.batch_taken_apart", error=type(error).__name__, commands=len(commands))
-        return [_decided(many, [command])[0] for command in commands]
+        return [_decided(many, [command], patience)[0] for command in commands]
+
+
+def _apart(
+    many: Callable[[Sequence[C]], Sequence[Outcome]], commands: Sequence[C], patience: int | None
+) -> Sequence[Outcome | PutAside]:
+    """Each workspace by itself: something is locked in one of them, and only that one has to wait."""
+    places: dict[UUID | None, list[int]] = {}
+    for place, command in enumerate(commands):
+        places.setdefault(_tenant_of(command), []).append(place)
+    if len(places) == 1:
+        return [PutAside(tenant_id) for tenant_id, group in places.items() for _ in group]
+    outcomes: dict[int, Outcome | PutAside] = {}
+    for group in places.values():
+        outcomes |= zip(group, _decided(many, [commands[place] for place in group], patience), strict=True)
+    return [outcomes[place] for place in range(len(commands))]
+
+
+def _tenant_of(command: Any) -> UUID | None:
+    known = find(command.credentials)
+    return None if isinstance(known, Problem) else known.access.tenant_id
 
 
 def _own(problem: Problem, command: object) -> Problem:

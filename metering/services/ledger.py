@@ -81,8 +81,8 @@ def post(
     Requests of one batch are decided in order, each all or nothing. A batch is repeated with the same ids and event
     ids when a connection dies, so an event counts once also where the answer to a commit was lost.
     `before` runs under the balances' locks and `extra_balances` joins balances to them: for settling holds.
-    Raises StaleCallers, Unavailable (nothing was done), OutcomeUnknown (it died while committing and could not be
-    looked up in time).
+    Raises StaleCallers, Busy (where `short_patience` ran out), Unavailable (nothing was done), OutcomeUnknown (it died
+    while committing and could not be looked up in time).
     """
     targets = Targets()
     valued = place_lines(requests, targets)

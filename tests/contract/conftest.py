@@ -2,6 +2,31 @@ from __future__ import annotations
 
 import pytest
 
+#: What the coalescing door serves, too: these tests go through it as well as through Django's views.
+_BOTH_WAYS = (
+    "test_authorize",
+    "test_bad_input",
+    "test_hold_limits",
+    "test_keys",
+    "test_publishable_keys",
+    "test_rate_limits",
+    "test_usage",
+    "test_validate",
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.module.__name__.rpartition(".")[2] in _BOTH_WAYS:
+        metafunc.parametrize("_shell", ["views", "door"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def _shell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through Django's views, or by the coalescing door."""
+    from tests.agent_door import AgentDoor
+
+    monkeypatch.setattr(AgentDoor, "coalescing", getattr(request, "param", "views") == "door")
+
 
 @pytest.fixture(autouse=True)
 def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
