@@ -51,6 +51,7 @@ class Prefix(StrEnum):
     BALANCE = "bal"
     RUNAWAY_POLICY = "rwp"
     RUNAWAY_INCIDENT = "rwi"
+    STATEMENT = "stm"
     ENDPOINT = "whe"
     DELIVERY = "dlv"
 

@@ -138,6 +138,7 @@ class EventKind(StrEnum):
     HOLD = "hold"
     SETTLE = "settle"
     VOID = "void"
+    ADJUST = "adjust"
 
 
 class BucketSize(StrEnum):

@@ -72,11 +72,25 @@ class Target:
     open: UUID
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A balance in which an event counted, so that what corrects the event counts in the very same one, closed or not.
+
+    `own` is the balance of the event's own period: another one where the event came too late for it. `quota` is None
+    where the quota does not hold for the caller any more.
+    """
+
+    balance_id: UUID
+    own: UUID
+    quota: QuotaTerms | None = None
+
+
 @dataclass(slots=True)
 class Line:
     """One quantity of one meter. `quantity` is what counts: for a count meter 1.
 
-    `corrects` names the event that this one reverses, `derived_from` the one that its amount was computed from.
+    `corrects` names the event that this one reverses or adjusts, and `places` where that one counted; `derived_from`
+    the one that its amount was computed from.
     """
 
     meter: MeterTerms
@@ -92,6 +106,8 @@ class Line:
     """By which a derived amount follows from its source's quantity."""
     sent: Mapping[str, str] | None = None
     """The dimensions as they were sent, where others count."""
+    places: Sequence[Place] | None = None
+    """Where the corrected event counted; there are no targets then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,13 +217,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """An event that counts in another period than its own."""
+    """An event that counts in another period than its own; `told` unless it corrects one that was told of."""
 
     event_id: UUID
     occurred_at: datetime
     own: UUID
     counted_in: UUID
     quantity: Decimal
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +405,8 @@ def _apply(balances: Mapping[UUID, BalanceState], request: Request, decision: De
         balance.changed = True
         allowances.hold(balance, EXACT.minus(quantity))
     for line in request.counting:
+        if line.places is not None:
+            _correct(balances, line, line.places, request, decision)
         for target in line.targets:
             balance = balances[target.own]
             if request.kind is EventKind.HOLD:
@@ -421,6 +440,31 @@ def _recover(balance: BalanceState, quota: QuotaTerms, request: Request, decisio
     if not allowances.is_exceeded(quota.mode, allowance, standing.used):
         balance.fired.discard(EXCEEDED_MARK)
         decision.crossings.append(Crossing(request, quota, balance.id, RECOVERED, standing.used, allowance))
+
+
+def _correct(
+    balances: Mapping[UUID, BalanceState], line: Line, places: Sequence[Place], request: Request, decision: Decision
+) -> None:
+    """Count where the corrected event counted: a closed balance is put right in place, and nothing moves on.
+
+    What does not add up is worked out anew from the events that are left, once they are written.
+    """
+    for place in places:
+        balance, before = balances[place.balance_id], balances[place.balance_id].used
+        if line.meter.aggregation.adds_up:
+            balance.used = EXACT.add(balance.used, line.quantity)
+            balance.changed = True
+        if place.own != place.balance_id:
+            late = Late(line.event_id, line.occurred_at, place.own, place.balance_id, line.quantity, told=False)
+            decision.late.append(late)
+        if place.quota is None:
+            continue
+        if balance.beside is not None:
+            allowances.use(balance, place.quota, EXACT.subtract(balance.used, before), request.at)
+        if not balance.closed:
+            if balance.used < before:
+                _recover(balance, place.quota, request, decision)
+            _cross(balance, place.quota, request, decision)
 
 
 def _cross(balance: BalanceState, quota: QuotaTerms, request: Request, decision: Decision) -> None:

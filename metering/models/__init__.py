@@ -4,7 +4,7 @@ from metering.models.history import DroppedMonth
 from metering.models.imports import ImportPart
 from metering.models.ledger import EventId, LateEntry, RollupCursor, UsageEvent, UsageRollup
 from metering.models.meters import DimensionValue, Meter, RateCardEntry
-from metering.models.money import OverageRecord, Price
+from metering.models.money import OverageRecord, Price, Statement
 from metering.models.quotas import Balance, BalanceValue, Hold, HoldLine, Quota, TopUp, TopUpBurn
 from metering.models.runaway import CallProfile, RunawayIncident, RunawayPolicy
 
@@ -27,6 +27,7 @@ __all__ = [
     "RollupCursor",
     "RunawayIncident",
     "RunawayPolicy",
+    "Statement",
     "TopUp",
     "TopUpBurn",
     "UsageEvent",

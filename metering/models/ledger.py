@@ -5,15 +5,15 @@ from typing import ClassVar
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from common.ids import Prefix, encode_id, new_id
+from common.ids import Prefix
 from common.quantities import QUANTITY_FIELD
 from licenses.models import Agent, License
 from metering.domain.enums import BucketSize, EventKind
 from metering.models.meters import Meter
-from tenants.models import Customer, Tenant, TenantOwned, TenantQuerySet, enum_choices
+from tenants.models import Customer, Identified, Tenant, TenantOwned, TenantQuerySet, enum_choices
 
 
-class UsageEvent(models.Model):
+class UsageEvent(Identified):
     """A fact: this much was used, by whom, when. Append-only, partitioned by month of `occurred_at`.
 
     Django's key is `id`; the database's is (id, occurred_at), as a partitioned table demands. There are no
@@ -24,7 +24,6 @@ class UsageEvent(models.Model):
 
     id_prefix = Prefix.EVENT
 
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(
         Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
@@ -60,10 +59,6 @@ class UsageEvent(models.Model):
 
     def __str__(self) -> str:
         return self.client_id
-
-    @property
-    def public_id(self) -> str:
-        return encode_id(self.id_prefix, self.id)
 
 
 class EventId(models.Model):

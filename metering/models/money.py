@@ -43,11 +43,45 @@ class Price(TenantOwned):
         return f"{self.meter} {self.model} {self.currency}"
 
 
+class Statement(TenantOwned):
+    """What a customer owes for one calendar month, issued once with a number of the workspace's own.
+
+    The three texts are what is handed out, to the byte, whatever changes later; records name the statement that they
+    are on.
+    """
+
+    id_prefix = Prefix.STATEMENT
+
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="statements")
+    number = models.PositiveIntegerField()
+    period_start = models.DateTimeField()
+    period_end = models.DateTimeField()
+    issued_at = models.DateTimeField()
+    totals = models.JSONField(default=list, help_text='[{"currency", "overage", "credits", "total"}]')
+    as_json = models.TextField()
+    as_csv = models.TextField()
+    as_html = models.TextField()
+
+    objects = TenantQuerySet["Statement"].as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "number"], name="statement_number"),
+            models.UniqueConstraint(fields=["tenant", "customer", "period_start"], name="statement_once_per_period"),
+        ]
+        indexes: ClassVar = [models.Index(fields=["tenant", "-created_at", "-id"], name="statement_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.number}"
+
+
 class OverageRecord(TenantOwned):
     """One priced excess of a billed quota, subject and period: open while it grows, then finalised for good.
 
     `lines` is the working, exact; `amount` is rounded once to the currency's minor unit; `price` is a copy of
-    the terms that were applied.
+    the terms that were applied. A record that `corrects` a final one (of status credit) says how the excess stands
+    now in `used`, `limit` and `price`, and in `quantity`, `lines` and `amount` what that changes: less than 0 gives
+    back. `statement` is the one that it was billed with, `void_statement` the one that took it back.
     """
 
     id_prefix = Prefix.OVERAGE
@@ -74,6 +108,12 @@ class OverageRecord(TenantOwned):
     voided_at = models.DateTimeField(null=True, blank=True)
     status_reason = models.CharField(max_length=500, blank=True)
     corrects = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="corrections")
+    statement = models.ForeignKey(
+        Statement, null=True, blank=True, on_delete=models.PROTECT, related_name="records", db_index=False
+    )
+    void_statement = models.ForeignKey(
+        Statement, null=True, blank=True, on_delete=models.PROTECT, related_name="voided_records", db_index=False
+    )
 
     objects = TenantQuerySet["OverageRecord"].as_manager()
 
@@ -89,6 +129,11 @@ class OverageRecord(TenantOwned):
             models.Index(fields=["tenant", "-created_at", "-id"], name="overage_newest"),
             models.Index(fields=["tenant", "license", "-period_start"], name="overage_of_license"),
             models.Index(fields=["tenant", "customer", "-period_start"], name="overage_of_customer"),
+            models.Index(
+                fields=["tenant", "period_end"],
+                name="overage_not_billed",
+                condition=Q(statement__isnull=True, status__in=[OverageStatus.FINALIZED, OverageStatus.CREDIT]),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -80,26 +80,31 @@ CROSS JOIN LATERAL (
     WHERE burn.tenant_id = mine.tenant_id AND burn.balance_id = mine.id
 ) AS burnt
 WHERE mine.id IN (SELECT id FROM asked)
-  AND mine.used > mine.quota_limit + mine.carried + burnt.quantity
   AND NOT EXISTS (
       SELECT FROM billed AS other
       WHERE other.tenant_id = mine.tenant_id AND other.subject_id = mine.subject_id
         AND other.meter_id = mine.meter_id AND other.filter = mine.filter AND other.id <> mine.id
         AND other.period_start < coalesce(mine.period_end, 'infinity')
         AND mine.period_start < coalesce(other.period_end, 'infinity') AND other.rank < mine.rank)
+  {more}
+ORDER BY mine.id
+"""
+_OVER = """
+  AND mine.used > mine.quota_limit + mine.carried + burnt.quantity
   AND NOT EXISTS (
       SELECT FROM metering_overagerecord AS waived
       WHERE waived.tenant_id = mine.tenant_id AND waived.license_id = mine.subject_id
         AND waived.period_start = mine.period_start AND waived.balance_id = mine.id AND waived.status = 'voided')
-ORDER BY mine.id
 """
-_OF_OPEN = _EXCESS.format(billed=_BILLED.format(which="closed_at IS NULL"))
-_OF_SOME = _EXCESS.format(billed=_BILLED.format(which="id = ANY(%(balances)s::uuid[])"))
+_BY_ID = _BILLED.format(which="id = ANY(%(balances)s::uuid[])")
+_OF_OPEN = _EXCESS.format(billed=_BILLED.format(which="closed_at IS NULL"), more=_OVER)
+_OF_SOME = _EXCESS.format(billed=_BY_ID, more=_OVER)
+_STANDINGS = _EXCESS.format(billed=_BY_ID, more="")
 
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """A billed balance that is above its allowance, and the price in force at the period's start.
+    """A billed balance, above its allowance unless said otherwise, and the price in force at the period's start.
 
     `allowance` is what is free of overage: the limits of base plan and add-ons, what was carried over, and what
     top-ups have taken. `customer_id` is who held the licence when the period ended, or holds it now.
@@ -128,6 +133,11 @@ def excess_of_licenses(licenses: Iterable[tuple[UUID, UUID]]) -> list[Excess]:
 def excess_of_balances(balances: Iterable[UUID], licenses: Iterable[tuple[UUID, UUID]]) -> list[Excess]:
     """Those of these balances, of these licences, that are billed and above their allowance, closed or not."""
     return _read(_OF_SOME, licenses, balances=list(balances))
+
+
+def billed_balances(balances: Iterable[UUID], licenses: Iterable[tuple[UUID, UUID]]) -> list[Excess]:
+    """Those of these balances, of these licences, that are billed and used, whether or not anything is over."""
+    return _read(_STANDINGS, licenses, balances=list(balances))
 
 
 def _read(statement: str, licenses: Iterable[tuple[UUID, UUID]], **more: Any) -> list[Excess]:

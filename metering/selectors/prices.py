@@ -1,7 +1,12 @@
 """Reads of prices; which of them is in force for a period is in `metering.selectors.billing`."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
+
+from django.db.models import BooleanField, ExpressionWrapper, F, Q
+from django.db.models.functions import Coalesce
 
 from licenses.models import Plan
 from metering.domain.enums import PriceModel
@@ -41,3 +46,20 @@ def price_terms(price: Price) -> PriceTerms:
         minimum=price.minimum,
         maximum=price.maximum,
     )
+
+
+def price_in_force(
+    tenant_id: UUID, plan_id: UUID, meter_id: UUID, filter: Mapping[str, str], *, period_start: datetime
+) -> Price | None:
+    """The price of a plan for a period that begins then, as accrual takes it; one that was archived only if need be."""
+    at_start = Q(starts_at__isnull=True) | Q(starts_at__lte=period_start)
+    not_ended = Q(archived_at__isnull=True) | Q(archived_at__gt=period_start)
+    prices = Price.objects.for_tenant(tenant_id).filter(
+        at_start, not_ended, plan_id=plan_id, meter_id=meter_id, filter=dict(filter)
+    )
+    return prices.order_by(
+        ExpressionWrapper(Q(archived_at__isnull=False), BooleanField()),
+        F("starts_at").desc(nulls_last=True),
+        Coalesce("archived_at", "created_at").desc(),
+        "-id",
+    ).first()

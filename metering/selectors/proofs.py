@@ -22,6 +22,7 @@ _MARGIN = "interval '2 minutes'"
 _EVER = datetime(1900, 1, 1, tzinfo=UTC)
 
 # An event that was on its way when its balance was let go may count there or not: clocks of several machines differ.
+# What corrects an event counts where that one does, so it is asked when that one was recorded.
 # Balances meet events by day, so that hourly ones do not meet all events of their subject.
 _BALANCES = """
 WITH span AS MATERIALIZED (
@@ -38,7 +39,10 @@ WITH span AS MATERIALIZED (
     WHERE balance.scope = %(scope)s AND balance.{tenant}
 ), events AS (
     SELECT event.id, event.tenant_id, event.meter_id, event.quantity, event.dimensions, event.occurred_at,
-           event.recorded_at, date_bin('1 day', event.occurred_at, 'epoch'::timestamptz) AS day,
+           CASE WHEN event.corrects IS NULL THEN event.recorded_at ELSE (
+               SELECT original.recorded_at FROM metering_usageevent AS original
+               WHERE original.tenant_id = event.tenant_id AND original.id = event.corrects) END AS recorded_at,
+           date_bin('1 day', event.occurred_at, 'epoch'::timestamptz) AS day,
            {subject} AS subject_id
     FROM metering_usageevent AS event WHERE event.{tenant}
 ), counted AS (
@@ -149,7 +153,7 @@ WHERE balance.{tenant} AND balance.burned <> coalesce(burnt.quantity, 0) ORDER B
 
 _FINALIZED = """
 SELECT tenant_id, subject, data->>'amount', data->>'currency' FROM tenants_outboxevent
-WHERE {tenant} AND type = 'overage.finalized' ORDER BY id
+WHERE {tenant} AND type IN ('overage.finalized', 'overage.credited') ORDER BY id
 """
 
 # What had not changed for a while when all open periods were last looked at, and whose terms are the same since.
@@ -275,7 +279,7 @@ class Proofs:
         yield from self._rows(_BURNED)
 
     def finalized(self) -> Iterator[tuple[UUID, str, str, str]]:
-        """Bills that were announced: tenant, the record's public id, amount, currency."""
+        """Bills and corrections of bills that were announced: tenant, the record's public id, amount, currency."""
         yield from self._rows(_FINALIZED)
 
     def settled(self, looked_at: datetime) -> Iterator[tuple[UUID, UUID, UUID, Decimal]]:

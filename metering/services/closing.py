@@ -4,7 +4,7 @@ A chunk of balances is closed in one transaction with its bills and its notices,
 ledger's order. Killed anywhere, a chunk is closed or it is not, and whoever comes next goes on with the rest.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -13,13 +13,10 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from common.clock import real_clock
-from common.ids import Prefix, encode_id
-from common.quantities import format_quantity
 from metering.domain.enums import OverageStatus, Scope
-from metering.models import Meter
 from metering.selectors.billing import excess_of_balances
+from metering.services.overage_notices import tell_finalized
 from metering.services.overage_records import (
-    RatedExcess,
     lock_closing,
     rate_excesses,
     withdraw_records,
@@ -27,7 +24,6 @@ from metering.services.overage_records import (
 )
 from tenants.models import Tenant
 from tenants.services.locks import lock_number
-from tenants.services.outbox import OutgoingEvent, emit_events
 
 #: Balances in one transaction.
 CHUNK = 500
@@ -128,38 +124,8 @@ def _close(tenant_id: UUID, due: list[UUID], *, at: datetime, closed: Closed) ->
         ids = [id for id in ids if id not in refused]
         withdraw_records(licenses, kept=billed, balances=ids)
         written = write_records(rated, status=OverageStatus.FINALIZED, finalized_at=at)
-        _tell(rated, written)
+        tell_finalized(rated, written)
         cursor.execute(_CLOSE, [at, ids])
     closed.balances += len(ids)
     closed.finalized += len(written)
     closed.refused += refused
-
-
-def _tell(rated: Sequence[RatedExcess], written: Mapping[UUID, UUID]) -> None:
-    codes = dict(Meter.objects.filter(id__in={each.excess.meter_id for each in rated}).values_list("id", "code"))
-    emit_events(
-        OutgoingEvent(
-            tenant_id=each.excess.tenant_id,
-            type="overage.finalized",
-            subject=encode_id(Prefix.OVERAGE, written[each.excess.balance_id]),
-            data=_payload(each, written[each.excess.balance_id], codes[each.excess.meter_id]),
-        )
-        for each in rated
-        if each.excess.balance_id in written
-    )
-
-
-def _payload(each: RatedExcess, record_id: UUID, meter: str) -> dict[str, str | None]:
-    excess = each.excess
-    return {
-        "overage": encode_id(Prefix.OVERAGE, record_id),
-        "quota": encode_id(Prefix.QUOTA, excess.quota_id),
-        "meter": meter,
-        "license": encode_id(Prefix.LICENSE, excess.license_id),
-        "customer": encode_id(Prefix.CUSTOMER, excess.customer_id),
-        "period_start": excess.period_start.isoformat(),
-        "period_end": excess.period_end.isoformat() if excess.period_end else None,
-        "quantity": format_quantity(each.quantity),
-        "amount": f"{each.rated.amount:f}",
-        "currency": each.terms.currency,
-    }

@@ -18,7 +18,7 @@ from psycopg.errors import CheckViolation, ConnectionTimeout
 from psycopg_pool import PoolTimeout
 
 from common.errors import OutcomeUnknown, Unavailable
-from metering.domain.ledger import BalanceState, Decision, Request, decide
+from metering.domain.ledger import BalanceState, Decision, Place, Request, decide
 from metering.domain.terms import Caller
 from metering.services import ledger_sql
 from metering.services.balance_values import read_values, write_values
@@ -86,7 +86,9 @@ def post(
     """
     targets = Targets()
     valued = place_lines(requests, targets)
-    work = _Work(requests, targets, companion, tuple(extra_balances), before, valued=valued)
+    corrected = _corrected(requests)
+    work = _Work(requests, targets, companion, (*extra_balances, *corrected), before, valued=valued)
+    work.specs_of_corrected = {id: spec for id, spec in corrected.items() if spec is not None}
     began = time.monotonic()
     give_up_at: float | None = None
     in_doubt = False
@@ -153,11 +155,12 @@ class _Work:
                 self.committing = True
         except _Missing:
             with transaction.atomic():
+                # First: a quota that was taken away meanwhile would leave a balance behind that nobody lets go of, and
+                # what an event is corrected by must not come between reading what there is and making the balance.
+                self._keep_configuration()
                 made = {id: self.targets.specs[id] for id in missing}
                 ensure_balances(made)
                 seed_windows(made)
-                # A quota that was taken away meanwhile would leave a balance behind that nobody lets go of.
-                self._keep_configuration()
             raise
         self.committing = False
         return posted
@@ -254,6 +257,18 @@ class _Work:
         if not ledger_sql.write_batch(accepted, balances.values(), commit=self.alone):
             self.committing = False
             raise _Quicker
+
+
+def _place_corrections(requests: Sequence[Request], targets: Targets) -> set[UUID]:
+    """The balances in which corrected events counted; those whose quota still holds join the batch's targets."""
+    found = set()
+    for request in requests:
+        for line in request.lines:
+            for place in line.places or ():
+                found.add(place.balance_id)
+                if place.quota is not None:
+                    targets.join_place(request.caller, place, line.occurred_at, request.at)
+    return found
 
 
 def _is_timeout(error: Exception) -> bool:

@@ -48,6 +48,8 @@ def _late(entries: list[Late], specs: Mapping[UUID, BalanceSpec]) -> Iterator[Ou
     """One notice for each closed balance that a batch came too late for."""
     by_own: dict[UUID, list[Late]] = {}
     for entry in entries:
+        if not entry.told:
+            continue
         by_own.setdefault(entry.own, []).append(entry)
     for own, late in by_own.items():
         spec = specs[own]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from metering.domain.dimensions import matches
-from metering.domain.ledger import Target
+from metering.domain.ledger import Place, Target
 from metering.domain.numbers import ZERO
 from metering.domain.periods import Window
 from metering.domain.terms import Caller, MeterTerms, QuotaTerms
@@ -61,6 +61,19 @@ class Targets:
         if not stretch.filtered:
             return stretch.targets
         return [target for target in stretch.targets if matches(target.quota.filter, dimensions)]
+
+    def join_place(self, caller: Caller, place: Place, occurred_at: datetime, at: datetime) -> None:
+        """Let a balance in which a corrected event counted be one of the batch, with what it has beside its row."""
+        quota = place.quota
+        if quota is None:
+            return
+        own = quota.window(occurred_at, caller.timezone)
+        specs = {place.balance_id: BalanceSpec(caller, quota, own)}
+        after: dict[UUID, UUID] = {}
+        if quota.carry_over is not None and place.balance_id == place.own:
+            _chain(caller, quota, own, quota.window(at, caller.timezone), specs, after)
+        special = frozenset(specs if quota.is_special else ())
+        self._join(_Stretch(_FIRST, _LAST, (), False, specs, frozenset(), special, after), at)
 
     def _join(self, stretch: _Stretch, at: datetime) -> None:
         for balance_id, spec in stretch.specs.items():

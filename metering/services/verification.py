@@ -4,6 +4,7 @@ Nothing is changed and nobody waits: one read-only transaction at one instant. W
 above the watermark, overage of the last minutes) is a tail and no difference.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,7 +17,7 @@ from uuid import UUID
 from common.ids import Prefix, decode_id, encode_id
 from common.quantities import format_quantity
 from metering.domain.enums import OverageStatus
-from metering.domain.numbers import EXACT, ZERO
+from metering.domain.numbers import EXACT, ZERO, sum_exact
 from metering.domain.prices import PriceError, PriceTerms
 from metering.domain.rating import rate
 from metering.models import Balance, OverageRecord
@@ -219,22 +220,31 @@ def _bills(proofs: Proofs) -> Iterator[Difference]:
 
 
 def _records(tenants: Sequence[UUID] | None) -> Iterator[Difference]:
-    """Each record is worth what its own usage, limit and price say; a final one has its balance's usage."""
+    """Each record is worth what its own usage, limit and price say; a final one, as corrected, what its balance has."""
     records = OverageRecord.objects.filter(status__in=[OverageStatus.OPEN, OverageStatus.FINALIZED]).order_by("id")
     if tenants is not None:
         records = records.filter(tenant_id__in=tenants)
+    corrections: dict[UUID, list[OverageRecord]] = defaultdict(list)
+    for correction in OverageRecord.objects.filter(status=OverageStatus.CREDIT, corrects__in=records.order_by()):
+        corrections[correction.corrects_id or correction.id].append(correction)
     used = dict(
         Balance.objects.filter(id__in=records.order_by().values("balance_id")).values_list("id", "used"),
     )
     for record in records:
-        for text in _of_record(record, used.get(record.balance_id)):
+        for text in _of_record(record, sorted(corrections[record.id], key=_by_age), used.get(record.balance_id)):
             yield Difference("overage", record.tenant_id, record.public_id, f"{record.public_id} {text}")
 
 
-def _of_record(record: OverageRecord, used: Decimal | None) -> Iterator[str]:
+def _by_age(record: OverageRecord) -> UUID:
+    return record.id
+
+
+def _of_record(record: OverageRecord, corrections: Sequence[OverageRecord], used: Decimal | None) -> Iterator[str]:
     balance = encode_id(Prefix.BALANCE, record.balance_id)
     if used is None:
         yield f"belongs to {balance}, which does not exist."
+    elif corrections:
+        yield from _of_corrected(record, corrections, used)
     elif record.status == OverageStatus.FINALIZED and used != record.used:
         yield f"is final with {_number(record.used)} used, {balance} has {_number(used)}."
     quantity = max(EXACT.subtract(record.used, record.limit), ZERO)
@@ -252,6 +262,26 @@ def _of_record(record: OverageRecord, used: Decimal | None) -> Iterator[str]:
         yield f"is {_number(record.amount)} {record.currency}; by its price it is {_number(rated.amount)}."
     elif lines_as_json(rated) != record.lines:
         yield "has lines that are not those of its price."
+
+
+def _of_corrected(record: OverageRecord, corrections: Sequence[OverageRecord], used: Decimal) -> Iterator[str]:
+    """A bill and its corrections add up to what its balance's usage costs by the terms of the last of them."""
+    last = corrections[-1]
+    quantity = max(EXACT.subtract(used, last.limit), ZERO)
+    over = sum_exact(each.quantity for each in [record, *corrections])
+    amount = sum_exact(each.amount for each in [record, *corrections])
+    if over != quantity:
+        yield f"and its corrections are {_number(over)} over; its balance is {_number(quantity)} over."
+    try:
+        right = rate(quantity, PriceTerms.from_mapping(last.price)).amount
+    except (PriceError, ValueError, ArithmeticError) as error:
+        yield f"has a correction whose price cannot be applied: {error}"
+        return
+    if amount != right:
+        yield (
+            f"and its corrections are {_number(amount)} {record.currency}; by the price of {last.public_id} they are "
+            f"{_number(right)}."
+        )
 
 
 def _accrual(proofs: Proofs, tenants: Sequence[UUID] | None, position: Position | None) -> Iterator[Difference]:

@@ -1,0 +1,238 @@
+"""Voids: what was recorded by mistake is taken back by reversing events, and nothing that was written is changed.
+
+A void counts in the very balances in which its original counted, closed ones too, and takes back what adjustments
+have left of it, with the amounts that cost meters computed from it. Where a bill is final, the difference becomes a
+record of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from hashlib import blake2b
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.db import transaction
+
+from common.errors import Conflict, NotFound
+from common.ids import Prefix, decode_id, encode_id, new_id
+from common.quantities import format_quantity
+from licenses.selectors.access import load_agent, load_license
+from metering.domain.digests import Digest
+from metering.domain.enums import Aggregation, EventKind
+from metering.domain.ledger import Line, Request, Verdict
+from metering.domain.numbers import EXACT
+from metering.domain.quota_keys import event_digest
+from metering.domain.terms import Caller, MeterTerms, QuotaTerms
+from metering.models import UsageEvent
+from metering.selectors.corrections import Standing, derived_of, event_of, events_of_client_id, places_of, standing_of
+from metering.selectors.terms import load_caller
+from metering.services.ledger import post
+from metering.services.overage_corrections import bill_corrected_balances
+from metering.services.recounting import recount_balances
+from tenants.domain.actors import Actor
+from tenants.models import Tenant
+from tenants.selectors.clocks import clock_of
+from tenants.services.auditing import record_audit
+from tenants.services.locks import lock_configuration
+from tenants.services.outbox import emit_event
+
+
+@dataclass(frozen=True, slots=True)
+class Reversed:
+    """An event and the one that reverses it."""
+
+    event: UsageEvent
+    void: UsageEvent
+
+    @property
+    def quantity(self) -> Decimal:
+        """What was taken back: what adjustments had left of the event."""
+        return self.void.quantity.copy_negate()
+
+
+@dataclass(frozen=True, slots=True)
+class Voided:
+    """What a void came to: the events of the id, first those that were posted, then what was computed from them."""
+
+    reversed: Sequence[Reversed]
+
+    @property
+    def event(self) -> UsageEvent:
+        """The first event of what was voided."""
+        return self.reversed[0].event
+
+    @property
+    def voided_at(self) -> datetime:
+        """When the first void of it was recorded, in the workspace's time."""
+        return self.reversed[0].void.recorded_at
+
+
+def void_usage(*, tenant: Tenant, actor: Actor, id: str, license_id: UUID | None = None, reason: str = "") -> Voided:
+    """Take back an event (`evt_…`), or all events that a caller posted under an id.
+
+    The id stays used: a retry of the original is a duplicate and counts nothing. Voiding twice is the same as once,
+    also at the same time. Raises NotFound, and Conflict: `id_ambiguous` where licences share the caller's id,
+    `event_is_correction` for a void or an adjustment.
+    """
+    with transaction.atomic():
+        # No event is in flight from here on, no balance is made, no period closed.
+        lock_configuration(tenant.id)
+        events = find_events(tenant.id, id, license_id)
+        correcting = Correcting(tenant, clock_of(tenant).now())
+        found = [_Original.of(event) for event in events]
+        waiting = [each for each in found if each.main.void is None]
+        if waiting:
+            correcting.post([each.request(correcting) for each in waiting], reason=reason)
+            for each in waiting:
+                _tell(tenant, actor, each, reason)
+            found = [_Original.of(event) for event in events]
+        parts = [each.main for each in found] + [part for each in found for part in each.derived]
+        return Voided([Reversed(part.event, part.void) for part in parts if part.void is not None])
+
+
+def find_events(tenant_id: UUID, id: str, license_id: UUID | None = None) -> Sequence[UsageEvent]:
+    """The event of an `evt_…`, or those of a caller's id. Raises what `void_usage` does."""
+    found: Sequence[UsageEvent] = ()
+    try:
+        event = event_of(tenant_id, decode_id(Prefix.EVENT, id))
+        found = [event] if event is not None and license_id in (None, event.license_id) else []
+    except ValueError:
+        pass
+    if not found:
+        by_license = events_of_client_id(tenant_id, id, license_id)
+        if len(by_license) > 1:
+            licenses = [encode_id(Prefix.LICENSE, each) for each in sorted(by_license)]
+            detail = "Several licenses have used this id: say which with license."
+            raise Conflict("id_ambiguous", detail, extra={"licenses": licenses[:100]})
+        found = next(iter(by_license.values()), [])
+    if not found:
+        raise NotFound
+    if any(event.corrects is not None for event in found):
+        raise Conflict("event_is_correction", "A void or an adjustment is not corrected: post another adjustment.")
+    return found
+
+
+class Correcting:
+    """Corrections on their way through the ledger, with what they do to bills. Under the configuration lock."""
+
+    def __init__(self, tenant: Tenant, at: datetime) -> None:
+        self.tenant = tenant
+        self.at = at
+        self._quotas: dict[tuple[UUID, UUID | None], tuple[QuotaTerms, ...]] = {}
+
+    def line(self, event: UsageEvent, quantity: Decimal, *, derived_from: UUID | None = None) -> Line:
+        """A line that changes `event` by `quantity`, wherever it counts."""
+        meter = event.meter
+        terms = MeterTerms(id=meter.id, code=meter.code, aggregation=Aggregation(meter.aggregation))
+        return Line(
+            meter=terms,
+            quantity=quantity,
+            dimensions=event.dimensions,
+            occurred_at=event.occurred_at,
+            event_id=new_id(),
+            corrects=event.id,
+            derived_from=derived_from,
+            places=places_of(event, self._quotas_of(event)),
+        )
+
+    def request(
+        self, event: UsageEvent, kind: EventKind, id: str, digest: Digest, fingerprint: Digest, lines: Sequence[Line]
+    ) -> Request:
+        """A request in the name of whoever used: the customer, agent and path of the event, whatever they are now."""
+        caller = Caller(
+            tenant_id=event.tenant_id,
+            customer_id=event.customer_id,
+            license_id=event.license_id,
+            agent_id=event.agent_id,
+            agent_path=tuple(event.agent_path),
+            timezone=ZoneInfo(self.tenant.timezone),
+            meters={},
+            quotas=(),
+            epochs=(),
+        )
+        return Request(
+            caller=caller,
+            kind=kind,
+            id=id,
+            digest=digest,
+            fingerprint=fingerprint,
+            lines=lines,
+            at=self.at,
+            occurred_given=True,
+        )
+
+    def post(self, requests: Sequence[Request], *, reason: str) -> None:
+        """Count corrections, and bring closed bills to what is right by now."""
+        post(requests)
+        done = [request for request in requests if request.verdict is Verdict.DONE]
+        places = [(line.meter, place) for request in done for line in request.lines for place in line.places or ()]
+        recount_balances(self.tenant.id, {place.balance_id for meter, place in places if not meter.aggregation.adds_up})
+        touched = {place.balance_id for _, place in places}
+        bill_corrected_balances(tenant_id=self.tenant.id, balances=touched, at=self.at, reason=reason)
+
+    def _quotas_of(self, event: UsageEvent) -> tuple[QuotaTerms, ...]:
+        """The quotas that hold for the event's agent or licence today."""
+        key = (event.license_id, event.agent_id)
+        if key not in self._quotas:
+            access = load_agent(self.tenant.id, event.agent_id) if event.agent_id else None
+            access = access or load_license(self.tenant.id, event.license_id)
+            self._quotas[key] = () if access is None else load_caller(access).quotas
+        return self._quotas[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Original:
+    """An event that was posted, with the amounts that were computed from it."""
+
+    main: Standing
+    derived: Sequence[Standing]
+
+    @classmethod
+    def of(cls, event: UsageEvent) -> "_Original":
+        return cls(standing_of(event), [standing_of(each) for each in derived_of(event)])
+
+    def request(self, correcting: Correcting) -> Request:
+        event = self.main.event
+        lines = [correcting.line(each.event, _negated(each.quantity)) for each in [self.main, *self.derived]]
+        return correcting.request(
+            event,
+            EventKind.VOID,
+            event.client_id,
+            event_digest(event.license_id, b"void", event.id.hex),
+            blake2b(event.id.bytes, digest_size=16, person=b"void").hexdigest(),
+            lines,
+        )
+
+
+def _negated(quantity: Decimal) -> Decimal:
+    return EXACT.minus(quantity)
+
+
+def _tell(tenant: Tenant, actor: Actor, original: _Original, reason: str) -> None:
+    event, quantity = original.main.event, format_quantity(original.main.quantity)
+    record_audit(
+        tenant_id=tenant.id,
+        actor=actor,
+        action="usage.voided",
+        target=event,
+        changes={"quantity": [quantity, "0"]},
+        reason=reason,
+    )
+    emit_event(
+        tenant_id=tenant.id,
+        type="usage.voided",
+        subject=event.public_id,
+        data={
+            "event": event.public_id,
+            "client_id": event.client_id,
+            "meter": event.meter.code,
+            "quantity": quantity,
+            "license": encode_id(Prefix.LICENSE, event.license_id),
+            "agent": encode_id(Prefix.AGENT, event.agent_id) if event.agent_id else None,
+            "customer": encode_id(Prefix.CUSTOMER, event.customer_id),
+            "occurred_at": event.occurred_at.isoformat(),
+            "reason": reason,
+        },
+    )
