@@ -56,9 +56,16 @@ OF_STATE: Final[Mapping[str, Problem]] = {
         Forbidden(
             "exceeds_parent", f"A child has at most what its parent has. {_NO_CHILD['detail']}", errors=[_NO_CHILD]
         ),
+        Conflict("currency_changed", "The bill is in USD, the price in EUR. Void the overage instead."),
+        Conflict("event_is_correction", "A void or an adjustment is not corrected: post another adjustment."),
         Conflict("external_id_taken", "There is a customer with this external_id already."),
         Conflict("feature_archived", "An archived feature does not change any more."),
         Conflict("id_conflict", "This id was used for something else. Take a new id for a new event."),
+        Conflict(
+            "id_ambiguous",
+            "Several licenses have used this id: say which with license.",
+            extra={"licenses": ["lic_01h455vb4pex5vsknk084sn02q", "lic_01h455vb4pex5vsknk084sn02r"]},
+        ),
         Conflict("key_revoked", "The key is revoked for good. Make a new one."),
         Conflict("license_archived", "The license is archived and does not change any more."),
         Conflict("license_not_signed", "The license is carried as a key only: change its kind to both first."),
@@ -72,8 +79,15 @@ OF_STATE: Final[Mapping[str, Problem]] = {
         Conflict("meter_has_events", "Events were recorded on this meter: its aggregation stays."),
         Conflict("meter_in_use", "Quotas or prices count by this meter: archive those first."),
         Forbidden("not_a_test_workspace", "Only the clock of a test workspace can be moved."),
+        Conflict("overage_is_correction", "This corrects another record: void that one, or re-rate it."),
+        Conflict(
+            "overage_not_final",
+            "Only a final overage is re-rated; this one is open. An open one follows its price.",
+            extra={"status": "open"},
+        ),
         Conflict("plan_archived", "The plan is archived and does not change any more."),
         Conflict("plan_perpetual", "The plan has no term to renew by. Give expires_at."),
+        Conflict("price_missing", "The plan has no price for this period. Give it one, or void the overage."),
         Conflict("product_archived", "An archived product does not change any more."),
         Conflict("quota_archived", "An archived quota does not change any more."),
         Conflict("quota_exists", "There is a quota already that counts the same."),
@@ -126,6 +140,10 @@ MET_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "archive_quota": ("quota_priced",),
     "update_top_up": ("top_up_voided",),
     "record_usage": ("id_conflict",),
+    "void_usage": ("id_ambiguous", "event_is_correction"),
+    "void_usage_by_id": ("id_ambiguous", "event_is_correction"),
+    "void_overage": ("overage_is_correction",),
+    "rerate_overage": ("overage_not_final", "price_missing", "currency_changed"),
     "move_test_clock": ("not_a_test_workspace",),
 }
 _NAMES_STATES: Final = frozenset(

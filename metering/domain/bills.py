@@ -11,7 +11,7 @@ from metering.domain.rating import RatedAmount, difference, rate
 class CurrencyChanged(ValueError):
     """A bill in one currency cannot be corrected in another."""
 
-    code = "currency_mixed"
+    code = "currency_changed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from metering.domain.rating import RatedAmount
 from metering.models import Balance, OverageRecord
 from metering.selectors.billing import excess_of_balances
 from metering.selectors.prices import price_in_force, price_terms
-from metering.services.overage_notices import tell_finalized, tell_record
+from metering.services.overage_notices import payload_of, tell_finalized
 from metering.services.overage_records import (
     lines_as_json,
     lock_accrual,
@@ -29,6 +29,7 @@ from tenants.models import Tenant
 from tenants.selectors.clocks import clock_of
 from tenants.services.auditing import record_audit
 from tenants.services.locks import lock_configuration
+from tenants.services.outbox import emit_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,12 @@ def void_overage(*, tenant: Tenant, actor: Actor, overage_id: UUID, reason: str 
         record_audit(
             tenant_id=tenant.id, actor=actor, action="overage.voided", target=record, changes=changes, reason=reason
         )
-        tell_record("overage.voided", record, reason=reason)
+        emit_event(
+            tenant_id=tenant.id,
+            type="overage.voided",
+            subject=record.public_id,
+            data=payload_of(record, reason=reason),
+        )
     return record
 
 
@@ -109,7 +115,7 @@ def rerate_overage(
     """Rate a final overage anew at the price that the plan has by now for its period, after a mistake in the price.
 
     The difference is a record of its own, whose amount is less than 0 where it gives back. An open overage follows its
-    price by itself. Raises NotFound and Conflict: `overage_not_final`, `price_missing`, `currency_mixed`.
+    price by itself. Raises NotFound and Conflict: `overage_not_final`, `price_missing`, `currency_changed`.
     """
     with transaction.atomic():
         lock_configuration(tenant.id)
@@ -163,7 +169,12 @@ def _write(
 ) -> OverageRecord:
     written = _correction(record, correction, price, at=at, reason=reason)
     written.save(force_insert=True)
-    tell_record("overage.credited", written, reason=reason)
+    emit_event(
+        tenant_id=record.tenant_id,
+        type="overage.credited",
+        subject=written.public_id,
+        data=payload_of(written, reason=reason),
+    )
     return written
 
 
@@ -172,6 +183,8 @@ def _correction(
 ) -> OverageRecord:
     return OverageRecord(
         id=new_id(),
+        created_at=at,
+        updated_at=at,
         tenant_id=record.tenant_id,
         quota_id=record.quota_id,
         quota_key=record.quota_key,

@@ -25,9 +25,9 @@ def tell_finalized(rated: Sequence[RatedExcess], written: Mapping[UUID, UUID]) -
     )
 
 
-def tell_record(type: str, record: OverageRecord, *, reason: str) -> None:
-    """`overage.credited` or `overage.voided`: the record as it is."""
-    data = {
+def payload_of(record: OverageRecord, *, reason: str) -> dict[str, str | None]:
+    """What is told of a record that corrects another one, or was voided."""
+    return {
         "overage": record.public_id,
         "corrects": encode_id(Prefix.OVERAGE, record.corrects_id) if record.corrects_id else None,
         "quota": encode_id(Prefix.QUOTA, record.quota_id),
@@ -41,7 +41,6 @@ def tell_record(type: str, record: OverageRecord, *, reason: str) -> None:
         "currency": record.currency,
         "reason": reason,
     }
-    emit_events([OutgoingEvent(tenant_id=record.tenant_id, type=type, subject=record.public_id, data=data)])
 
 
 def _payload(each: RatedExcess, record_id: UUID, meter: str) -> dict[str, str | None]:
