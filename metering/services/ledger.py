@@ -18,7 +18,8 @@ from psycopg.errors import CheckViolation, ConnectionTimeout
 from psycopg_pool import PoolTimeout
 
 from common.errors import OutcomeUnknown, Unavailable
-from metering.domain.ledger import BalanceState, Decision, Place, Request, decide
+from metering.domain.enums import EventKind
+from metering.domain.ledger import BalanceState, Decision, Request, decide
 from metering.domain.terms import Caller
 from metering.services import ledger_sql
 from metering.services.balance_values import read_values, write_values
@@ -33,6 +34,9 @@ from metering.services.targets import Targets
 from tenants.services.outbox import emit_events
 
 log = structlog.get_logger(__name__)
+
+#: They are never in one batch with others.
+_CORRECTIONS = (EventKind.VOID, EventKind.ADJUST)
 
 _ATTEMPTS = 12
 _RECONNECT_FOR = 2.0
@@ -86,7 +90,7 @@ def post(
     """
     targets = Targets()
     valued = place_lines(requests, targets)
-    corrected = _corrected(requests)
+    corrected = _corrected(requests) if requests and requests[0].kind in _CORRECTIONS else {}
     work = _Work(requests, targets, companion, (*extra_balances, *corrected), before, valued=valued)
     work.specs_of_corrected = {id: spec for id, spec in corrected.items() if spec is not None}
     began = time.monotonic()

@@ -10,7 +10,7 @@ import metering.domain.enums
 class Migration(migrations.Migration):
     dependencies = [
         ("licenses", "0005_activations"),
-        ("metering", "0006_ledger_particulars"),
+        ("metering", "0007_runaway_guard"),
         ("tenants", "0002_append_only_audit"),
     ]
 
