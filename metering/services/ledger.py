@@ -90,9 +90,8 @@ def post(
     """
     targets = Targets()
     valued = place_lines(requests, targets)
-    corrected = _corrected(requests) if requests and requests[0].kind in _CORRECTIONS else {}
+    corrected = _place_corrections(requests, targets) if requests and requests[0].kind in _CORRECTIONS else ()
     work = _Work(requests, targets, companion, (*extra_balances, *corrected), before, valued=valued)
-    work.specs_of_corrected = {id: spec for id, spec in corrected.items() if spec is not None}
     began = time.monotonic()
     give_up_at: float | None = None
     in_doubt = False

@@ -10,7 +10,7 @@ import metering.domain.enums
 class Migration(migrations.Migration):
     dependencies = [
         ("licenses", "0005_activations"),
-        ("metering", "0007_runaway_guard"),
+        ("metering", "0010_dropped_months"),
         ("tenants", "0002_append_only_audit"),
     ]
 
