@@ -196,7 +196,7 @@ def _quota(status: QuotaStatus) -> dict[str, Any]:
         "filter": dict(quota.filter),
         "scope": quota.scope.value,
         "mode": quota.mode.value,
-        "period": quota.period.value,
+        "period": quota.shown_period,
         "limit": format_quantity(quota.limit),
         "remaining": format_quantity(status.remaining),
         "resets_at": status.resets_at,

@@ -31,6 +31,7 @@ _QUOTA_BODY: dict[str, Any] = {
     "period": "month",
     "limit": "1000000",
     "top_ups": "0",
+    "carried_over": "0",
     "used": "1532",
     "held": "0",
     "remaining": "998468",

@@ -73,17 +73,24 @@ class AgentBody(Struct):
     parent_id: str | None
 
 
+class RollingBody(Struct):
+    """A rolling window, in seconds."""
+
+    rolling: int
+
+
 class QuotaBody(Struct):
-    """Where a quota stands in its current period."""
+    """Where a quota stands in its current period; in a rolling window `resets_at` is when something comes free."""
 
     id: str
     meter: str
     filter: dict[str, str]
     scope: Literal["agent", "license", "customer", "tenant"]
     mode: Literal["hard", "soft"]
-    period: str
+    period: str | RollingBody
     limit: Amount
     top_ups: Amount
+    carried_over: Amount
     used: Amount
     held: Amount
     remaining: Amount

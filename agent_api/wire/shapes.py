@@ -16,6 +16,7 @@ from agent_api.wire.answers import (
     QuotaBody,
     RateLimitBody,
     ReasonBody,
+    RollingBody,
 )
 from common.clock import rfc3339
 from common.ids import Prefix, encode_id
@@ -105,9 +106,10 @@ def quota_body(status: QuotaStatus) -> QuotaBody:
         filter=dict(quota.filter),
         scope=quota.scope.value,
         mode=quota.mode.value,
-        period=quota.period.value,
+        period=quota.period.value if quota.rolling_seconds is None else RollingBody(quota.rolling_seconds),
         limit=format_quantity(quota.limit),
         top_ups=format_quantity(status.top_ups),
+        carried_over=format_quantity(status.carried_over),
         used=format_quantity(status.used),
         held=format_quantity(status.held),
         remaining=format_quantity(status.remaining),

@@ -104,6 +104,11 @@ class QuotaTerms:
         return self.topped_up or self.rolling_seconds is not None or self.carry_over is not None
 
     @property
+    def shown_period(self) -> str | dict[str, int]:
+        """The period as the wire has it."""
+        return self.period.value if self.rolling_seconds is None else {"rolling": self.rolling_seconds}
+
+    @property
     def blocks_above(self) -> Decimal | None:
         """The most that may be used and held; None for a soft quota without a ceiling."""
         return self.limit if self.mode is QuotaMode.HARD else self.ceiling

@@ -22,6 +22,7 @@ from metering.services.overage_records import (
     withdraw_records,
     write_records,
 )
+from metering.services.rolling import remove_left_windows
 from tenants.models import Tenant
 from tenants.services.locks import lock_number
 
@@ -83,6 +84,7 @@ def close_periods(
             _close(tenant_id, due, at=theirs, closed=closed)
             if on_progress is not None:
                 on_progress(closed)
+        remove_left_windows(tenant_id, at=theirs)
     return closed
 
 

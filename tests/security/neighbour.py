@@ -48,6 +48,7 @@ class Neighbour:
         created = door.made("/agents", {"license": license["id"], "name": f"agent-{tag}"})
         agent, self.agent_key = created["agent"], created["key"]
         quota = door.made("/quotas", {"on": {"agent": agent["id"]}, "meter": meter["id"], "limit": 9, "period": "day"})
+        top_up = door.made("/top-ups", {"quota": quota["id"], "amount": "1", "reference": f"order-{tag}"})
         publishable = door.made("/api-keys", {"name": f"app-{tag}", "kind": "publishable"})
         self.publishable_key = publishable["key"]
         self.agents_door = AgentDoor(self.agent_key)
@@ -75,6 +76,7 @@ class Neighbour:
             "signing-keys": door.listed("/signing-keys")[0]["id"],
             "tokens": signed["token_id"],
             "quotas": quota["id"],
+            "top-ups": top_up["id"],
             "holds": held["hold"]["id"],
             "overages": overage["id"],
             "jobs": door.post("/periods/close", {"before": "2026-01-01T00:00:00Z"})["id"],
@@ -91,6 +93,7 @@ class Neighbour:
             f"host-{tag}",
             f"event-{tag}",
             f"audience-{tag}",
+            f"order-{tag}",
             door.listed("/signing-keys")[0]["kid"],
             f"app-{tag}",
             door.api_key.public_id,

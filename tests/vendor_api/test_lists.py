@@ -129,7 +129,18 @@ def test_lists__filtered__have_what_was_asked_for(shop: Shop, path: str, query: 
 def test_lists__in_another_workspace__are_empty(shop: Shop) -> None:
     stranger = Door()
 
-    for path in ("customers", "products", "features", "plans", "licenses", "agents", "meters", "quotas", "jobs"):
+    for path in (
+        "customers",
+        "products",
+        "features",
+        "plans",
+        "licenses",
+        "agents",
+        "meters",
+        "quotas",
+        "top-ups",
+        "jobs",
+    ):
         assert stranger.listed(f"/{path}") == []
     for query in ({"customer": shop.customer["id"]}, {"plan": shop.plan["id"]}):
         assert stranger.listed("/licenses", **query) == []

@@ -67,7 +67,7 @@ class QuotaStandingShape(Shape):
     filter = FilterField(source="terms.filter")
     scope = serializers.ChoiceField(choices=[each.value for each in Scope], source="terms.scope.value")
     mode = serializers.ChoiceField(choices=[each.value for each in QuotaMode], source="terms.mode.value")
-    period = PeriodField(source="terms.period.value")
+    period = PeriodField(source="terms.shown_period")
     limit = QuantityField(source="terms.limit")
     top_ups = QuantityField()
     carried_over = QuantityField()
