@@ -19,11 +19,12 @@ from django.db import connection
 
 from common.errors import Invalid
 from common.ids import Prefix, encode_id
-from metering.domain.enums import Period
+from metering.domain.enums import Aggregation, Period
 from metering.domain.numbers import EXACT, ZERO
 from metering.domain.periods import Window, windows_between
 from metering.models import Meter
 from metering.selectors.meters import declared_dimensions
+from metering.selectors.value_queries import value_statement
 
 MAX_ROWS: Final = 10_000
 MAX_GROUPS: Final = 10
@@ -109,7 +110,10 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """Rows by time, then group, without those in which nothing was recorded; `total` is their sum."""
+    """Rows by time, then group, without those in which nothing was recorded.
+
+    `total` is their sum, or, on a meter that does not add up, the value of the whole range.
+    """
 
     rows: list[UsageRow] = field(default_factory=list)
     total: Decimal = ZERO
@@ -139,9 +143,14 @@ def query_usage(query: UsageQuery) -> UsageReport:
         cursor.execute(_WATERMARK)
         cursor.execute(statement, {**parameters, "at_least": (cursor.fetchone() or (0,))[0]})
         found = cursor.fetchall()
+    adds_up = Aggregation(query.meter.aggregation).adds_up
+    whole = [each for each in found if each[0] is None]
+    found = found if adds_up else [each for each in found if each[0] is not None]
     if len(found) > MAX_ROWS:
         raise _too_many()
     rows = [_row(query, windows, each) for each in found]
+    if not adds_up:
+        return UsageReport(rows, (whole[0][-1] if whole else None) or ZERO)
     total = ZERO
     for row in rows:
         total = EXACT.add(total, row.value)
@@ -192,7 +201,7 @@ def _statement(query: UsageQuery, windows: Sequence[Window]) -> tuple[str, dict[
         "days_from": days_from,
         "days_to": days_to,
         "starts": [window.start for window in windows],
-        "limit": MAX_ROWS + 1,
+        "limit": MAX_ROWS + 2,
     }
     narrowed: list[str] = []
     if query.license_id is not None:
@@ -212,7 +221,10 @@ def _statement(query: UsageQuery, windows: Sequence[Window]) -> tuple[str, dict[
         else:
             groups.append(f"dimensions ->> %(dimension_{position})s")
             parameters[f"dimension_{position}"] = name
-    statement = _STATEMENT.format(
+    aggregation = Aggregation(query.meter.aggregation)
+    if not aggregation.adds_up:
+        parameters["value_from"] = query.meter.value_from
+    statement = (_STATEMENT if aggregation.adds_up else value_statement(aggregation)).format(
         watermark=_WATERMARK,
         narrowed="".join(f" AND {condition}" for condition in narrowed),
         groups="".join(f"{group}, " for group in groups),
