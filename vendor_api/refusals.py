@@ -51,7 +51,7 @@ OF_STATE: Final[Mapping[str, Problem]] = {
         Conflict("code_taken", "There is one with this code already, maybe an archived one."),
         Conflict("customer_suspended", "The customer is suspended. Ask the vendor to reinstate the customer."),
         Conflict("customer_archived", "The customer is archived. Reinstate it first."),
-        Conflict("dimension_in_use", "A quota or price filters by a dimension that would go."),
+        Conflict("dimension_in_use", "A quota, price or rate card names a dimension that would go."),
         Conflict("event_type_taken", "Another meter takes these event types already."),
         Forbidden(
             "exceeds_parent", f"A child has at most what its parent has. {_NO_CHILD['detail']}", errors=[_NO_CHILD]
@@ -76,8 +76,8 @@ OF_STATE: Final[Mapping[str, Problem]] = {
         Conflict("license_expired", "The license expired at 2026-11-01T00:00:00Z. Renew it to go on."),
         Conflict("license_not_started", "The license begins at 2026-12-01T00:00:00Z. Try again then."),
         Conflict("meter_archived", "An archived meter does not change any more."),
-        Conflict("meter_has_events", "Events were recorded on this meter: its aggregation stays."),
-        Conflict("meter_in_use", "Quotas or prices count by this meter: archive those first."),
+        Conflict("meter_has_events", "Events were recorded on this meter: what it counts stays."),
+        Conflict("meter_in_use", "Quotas, prices or rate cards name this meter: archive those first."),
         Forbidden("not_a_test_workspace", "Only the clock of a test workspace can be moved."),
         Conflict("overage_is_correction", "This corrects another record: void that one, or re-rate it."),
         Conflict(
@@ -133,7 +133,8 @@ MET_BY: Final[Mapping[str, tuple[str, ...]]] = {
         *("customer_suspended", "license_not_signed"),
     ),
     "create_meter": ("code_taken", "event_type_taken"),
-    "update_meter": ("meter_archived", "meter_has_events", "dimension_in_use", "event_type_taken"),
+    "create_llm_meters": ("code_taken", "event_type_taken"),
+    "update_meter": ("meter_archived", "meter_has_events", "meter_in_use", "dimension_in_use", "event_type_taken"),
     "archive_meter": ("meter_in_use",),
     "create_quota": ("quota_exists",),
     "update_quota": ("quota_archived",),
