@@ -9,10 +9,16 @@ Vector = dict[str, Any]
 
 
 @cache
+def all_metering_vectors() -> list[Vector]:
+    """Every metering vector, in the file's order."""
+    vectors: list[Vector] = json.loads((Path(__file__).parent / "metering.json").read_text(encoding="utf-8"))
+    return vectors
+
+
+@cache
 def metering_vectors(*kinds: str) -> list[Vector]:
     """The metering vectors of these kinds, in the file's order."""
-    vectors: list[Vector] = json.loads((Path(__file__).parent / "metering.json").read_text(encoding="utf-8"))
-    return [vector for vector in vectors if vector["kind"] in kinds]
+    return [vector for vector in all_metering_vectors() if vector["kind"] in kinds]
 
 
 @cache
