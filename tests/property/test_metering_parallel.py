@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from tests.property.metering_model.book import AGENTS, LICENSES, UsageLine, subjects_of
 from tests.property.metering_model.product import Product
+from tests.property.metering_model.things import AGENTS, LICENSES, UsageLine, subjects_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -226,7 +226,7 @@ def _quota(on: dict[str, Any], meter: str, limit: int, mode: str) -> dict[str, A
 
 def _balances(product: Product, agent: str) -> list[tuple[Any, ...]]:
     """(scope, meter, used, held) of every quota of an agent."""
-    return sorted((row[0], row[1], row[6], row[7]) for row in product.standing(agent))
+    return sorted((row[0], row[1], row[7], row[8]) for row in product.standing(agent))
 
 
 def _expected(tally: Tally, agent: str) -> list[tuple[Any, ...]]:

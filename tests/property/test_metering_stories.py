@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.property.metering_model.book import UsageLine
 from tests.property.metering_model.machine import MeteringMachine
+from tests.property.metering_model.things import UsageLine
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -6,140 +6,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.property.metering_model.rules import NEVER, Window, charge, window_of
+from tests.property.metering_model.rules import NEVER, window_of
+from tests.property.metering_model.things import (
+    AGENTS,
+    LICENSES,
+    ZERO,
+    Bill,
+    Fact,
+    Hold,
+    Known,
+    Place,
+    Quota,
+    Reserved,
+    TopUp,
+    UsageLine,
+    subjects_of,
+)
 
-LICENSES = {"one": "acme", "two": "acme", "three": "globex"}
-AGENTS = {
-    "root": ("one", ("root",)),
-    "worker": ("one", ("root", "worker")),
-    "solo": ("two", ("solo",)),
-    "other": ("three", ("other",)),
-}
-COUNTED = ("calls",)
-"""Meters that count events; all others add up quantities."""
-
-ZERO = Decimal(0)
 ACCEPTED_FOR = timedelta(days=35)
 AHEAD = timedelta(minutes=5)
-GRACE = timedelta(hours=1)
-
-Dimensions = tuple[tuple[str, str], ...]
-
-
-class UsageLine(NamedTuple):
-    """A quantity of a meter."""
-
-    meter: str
-    quantity: Decimal
-    dimensions: Dimensions = ()
-
-
-class Fact(NamedTuple):
-    """Something that was used."""
-
-    agent: str
-    line: UsageLine
-    at: datetime
-
-    @property
-    def license(self) -> str:
-        return AGENTS[self.agent][0]
-
-    def subjects(self, scope: str) -> Sequence[str]:
-        return subjects_of(self.agent, scope)
-
-
-def subjects_of(agent: str, scope: str) -> Sequence[str]:
-    """Whom usage of an agent counts on, at a level."""
-    license, path = AGENTS[agent]
-    return {"agent": path, "license": (license,), "customer": (LICENSES[license],), "tenant": ("all",)}[scope]
-
-
-class Counting(NamedTuple):
-    """What a quota counts: its key."""
-
-    origin: str
-    scope: str
-    meter: str
-    filter: Dimensions
-    period: str
-
-    def takes(self, line: UsageLine) -> bool:
-        return line.meter == self.meter and set(self.filter) <= set(line.dimensions)
-
-
-class Place(NamedTuple):
-    """Where something counts: a key, a subject, a period."""
-
-    counting: Counting
-    subject: str
-    window: Window
-
-
-@dataclass
-class Quota:
-    """A quota in force or archived; `owner` is None for a plan's."""
-
-    counting: Counting
-    owner: str | None
-    limit: Decimal
-    mode: str
-    ceiling: Decimal | None = None
-    live: bool = True
-    id: str = ""
-
-    @property
-    def most(self) -> Decimal | None:
-        return self.limit if self.mode == "hard" else self.ceiling
-
-
-@dataclass
-class Reserved:
-    """What a hold reserves in one place, for one of its lines."""
-
-    place: Place
-    line: int
-    left: Decimal
-
-
-@dataclass
-class Hold:
-    """A reservation."""
-
-    agent: str
-    lines: list[UsageLine]
-    expires_at: datetime
-    on_excess: str
-    reserved: list[Reserved]
-    id: str = ""
-    status: str = "open"
-    settled: list[Decimal] = field(default_factory=list)
-    settlements: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-
-
-class Known(NamedTuple):
-    """What stands in the register for an id."""
-
-    kind: str
-    payload: tuple[Any, ...]
-    at: datetime
-    is_dated: bool
-
-
-class Bill(NamedTuple):
-    """An overage record."""
-
-    license: str
-    meter: str
-    period_start: datetime
-    status: str
-    limit: Decimal
-    used: Decimal
-    quantity: Decimal
-    amount: Decimal
 
 
 @dataclass
@@ -159,6 +47,7 @@ class Book:
     touched: set[Place] = field(default_factory=set)
     closed: set[Place] = field(default_factory=set)
     bills: list[Bill] = field(default_factory=list)
+    top_ups: list[TopUp] = field(default_factory=list)
 
     # --- what is asked of it
 
@@ -202,13 +91,29 @@ class Book:
             ZERO,
         )
 
+    def topped_up(self, place: Place, now: datetime) -> Decimal:
+        """What top-ups add in a place: what they have covered there, and what is left of those in force."""
+        return self.burnt(place) + sum((each.left for each in self._top_ups(place, now)), ZERO)
+
+    def burnt(self, place: Place) -> Decimal:
+        return sum((each.burnt.get(place, ZERO) for each in self.top_ups), ZERO)
+
+    def _top_ups(self, place: Place, now: datetime) -> list[TopUp]:
+        """Those in force, in the order in which they are used up; the book has them by age."""
+        found = [
+            each
+            for each in self.top_ups
+            if (each.counting, each.subject) == (place.counting, place.subject) and each.in_force(now)
+        ]
+        return sorted(found, key=lambda each: (each.priority, each.expires_at or NEVER))
+
     def standing(self, agent: str, now: datetime) -> list[tuple[Any, ...]]:
         """How every quota of an agent stands, sorted."""
         return sorted(self._standing(quota, subject, now) for quota, subject in self.applying(agent))
 
     def _standing(self, quota: Quota, subject: str, now: datetime) -> tuple[Any, ...]:
         place = self.place(quota, subject, now)
-        used, held = self.used(place), self.held(place, now)
+        used, held, more = self.used(place), self.held(place, now), self.topped_up(place, now)
         end = place.window.end
         return (
             quota.counting.scope,
@@ -217,10 +122,11 @@ class Book:
             quota.counting.period,
             quota.mode,
             quota.limit,
+            more,
             used,
             held,
-            max(ZERO, quota.limit - used - held),
-            _state(quota, used, held),
+            max(ZERO, quota.limit + more - used - held),
+            _state(quota, more, used, held),
             end if end < NEVER else None,
         )
 
@@ -273,7 +179,8 @@ class Book:
             taken = [line.quantity for line in lines if quota.counting.takes(line)]
             place = self.place(quota, subject, now)
             used, held = self.used(place), self.held(place, now)
-            if taken and quota.most is not None and used + held + sum(taken, ZERO) > quota.most:
+            more = self.topped_up(place, now)
+            if taken and quota.most is not None and used + held + sum(taken, ZERO) > quota.most + more:
                 refused.append((quota.counting.meter, quota.counting.scope, quota.limit, used, held))
         return sorted(refused)
 
@@ -345,77 +252,10 @@ class Book:
             if hold.status == "open" and hold.expires_at <= now:
                 hold.status, hold.reserved = "expired", []
 
-    def change_plan(self, license: str, plan: str, now: datetime) -> None:
-        """Another plan: what the old one's quotas have counted stays as it is, the new one's count all there was."""
-        before = self._plan_places(license)
-        self.plan_of[license] = plan
-        for place in before - self._plan_places(license):
-            if place in self.touched - self.closed and place not in self.let_go:
-                self.let_go[place] = now, self.used(place)
-        for quota in self.quotas:
-            if quota.live and (quota.counting.origin, quota.counting.scope, quota.mode) == (plan, "license", "soft"):
-                self._take_up(self.place(quota, license, now))
-
-    def _plan_places(self, license: str) -> set[Place]:
-        """Where something counts by a plan, whenever it was."""
-        applying = {
-            (quota.counting, subject)
-            for agent, (of, _) in AGENTS.items()
-            if LICENSES[of] == LICENSES[license]
-            for quota, subject in self.applying(agent)
-            if quota.counting.origin != "own"
-        }
-        return {place for place in self.touched if (place.counting, place.subject) in applying}
-
     def _take_up(self, place: Place) -> None:
         self.touched.add(place)
         if place not in self.closed:
             self.let_go.pop(place, None)
-
-    def close(self, now: datetime, *, grace: timedelta = GRACE) -> None:
-        """End the periods that ended longer ago than the grace."""
-        due = {place for place in self.touched - self.closed if place.window.end <= now - grace}
-        self.bills += [bill._replace(status="finalized") for place in due for bill in self._bill(place)]
-        self.closed |= due
-
-    def open_bills(self) -> list[Bill]:
-        return [bill for place in self.touched - self.closed for bill in self._bill(place)]
-
-    def _bill(self, place: Place) -> Iterable[Bill]:
-        """A licence pays once for a meter in a period: by the plan that was in force when it ended."""
-        rivals = [each for each in self.touched if self._price_of(each) is not None and _same_usage(each, place)]
-        price = self._price_of(place)
-        if price is None or place != min(rivals, key=self._precedence):
-            return
-        limit = next(quota.limit for quota in self.quotas if quota.counting == place.counting)
-        used = self.let_go[place][1] if place in self.let_go else self.used(place)
-        if used > limit:
-            start, over = place.window.start, used - limit
-            yield Bill(place.subject, place.counting.meter, start, "open", limit, used, over, charge(over, price))
-
-    def _price_of(self, place: Place) -> Mapping[str, Any] | None:
-        counting = place.counting
-        soft = any(quota.counting == counting and quota.mode == "soft" for quota in self.quotas)
-        if counting.scope != "license" or not soft:
-            return None
-        if counting.meter != "tokens":
-            return None
-        price = self.prices.get(counting.origin)
-        # One that was taken away was in force when the period began; one that was put right was never in force.
-        past = [each for until, each in self.past_prices.get(counting.origin, []) if until > place.window.start]
-        return price or (past[-1] if past else None)
-
-    def set_price(self, plan: str, price: Mapping[str, Any] | None, now: datetime) -> None:
-        """What a plan charges for tokens above its allowance, from ever."""
-        before = self.prices.get(plan)
-        if before is not None and before != price:
-            self.past_prices.setdefault(plan, []).append((now, before))
-        self.prices[plan] = price
-
-    def _precedence(self, place: Place) -> tuple[bool, int]:
-        let_go = self.let_go.get(place)
-        is_past = let_go is not None and let_go[0] < place.window.end
-        return is_past, [quota.counting for quota in self.quotas].index(place.counting)
 
     def _touch(self, agent: str, meter: str, at: datetime, now: datetime) -> None:
         for quota, subject in self.applying(agent):
@@ -427,18 +267,21 @@ class Book:
         fact = Fact(agent, line, at)
         self.facts.append(fact)
         for quota, subject in self.applying(agent):
-            own = self.place(quota, subject, at)
-            if quota.counting.takes(line) and own in self.closed:
-                self.moved[len(self.facts) - 1, own] = self.place(quota, subject, now)
+            if quota.counting.takes(line):
+                own = counted_in = self.place(quota, subject, at)
+                if own in self.closed:
+                    counted_in = self.place(quota, subject, now)
+                    self.moved[len(self.facts) - 1, own] = counted_in
+                self._burn(quota, counted_in, line.quantity, now)
 
-
-def _same_usage(one: Place, other: Place) -> bool:
-    return (one.subject, one.window, one.counting.meter, one.counting.filter) == (
-        other.subject,
-        other.window,
-        other.counting.meter,
-        other.counting.filter,
-    )
+    def _burn(self, quota: Quota, place: Place, quantity: Decimal, now: datetime) -> None:
+        """The quota's own allowance goes first; what is above it of this quantity, top-ups in force cover."""
+        over = min(quantity, self.used(place) - quota.limit - self.burnt(place))
+        for top_up in self._top_ups(place, now):
+            taken = min(over, top_up.left)
+            if taken > 0:
+                top_up.burnt[place] = top_up.burnt.get(place, ZERO) + taken
+                over -= taken
 
 
 def _line_of(hold: Hold, line: UsageLine) -> int | None:
@@ -448,11 +291,11 @@ def _line_of(hold: Hold, line: UsageLine) -> int | None:
     return None
 
 
-def _state(quota: Quota, used: Decimal, held: Decimal) -> str:
-    most = quota.most
-    if most is not None and used + held >= most:
+def _state(quota: Quota, more: Decimal, used: Decimal, held: Decimal) -> str:
+    most, allowance = quota.most, quota.limit + more
+    if most is not None and used + held >= most + more:
         return "exceeded"
-    if quota.mode == "soft" and used > quota.limit:
+    if quota.mode == "soft" and used > allowance:
         return "overage"
     taken = used + held if quota.mode == "hard" else used
-    return "near_limit" if quota.limit and taken * 100 >= quota.limit * 80 else "ok"
+    return "near_limit" if allowance and taken * 100 >= allowance * 80 else "ok"

@@ -11,9 +11,10 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.property.metering_model.book import AGENTS, LICENSES, Book, Counting, Hold, Quota, UsageLine
+from tests.property.metering_model.bills import Ledger
 from tests.property.metering_model.faults import Fault
 from tests.property.metering_model.product import Product
+from tests.property.metering_model.things import AGENTS, LICENSES, Counting, Hold, Quota, TopUp, UsageLine
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -57,7 +58,7 @@ class MeteringMachine(RuleBasedStateMachine):
     """Product and model side by side."""
 
     product: Product
-    book: Book
+    book: Ledger
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +75,7 @@ class MeteringMachine(RuleBasedStateMachine):
 
     @initialize(zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]), pro=terms, team=terms, calls=limits)
     def begin(self, zone: str, pro: dict[str, Any], team: dict[str, Any], calls: Decimal) -> None:
-        self.book = Book(ZoneInfo(zone), dict.fromkeys(LICENSES, "pro"))
+        self.book = Ledger(ZoneInfo(zone), dict.fromkeys(LICENSES, "pro"))
         self.book.quotas += [
             Quota(Counting("pro", "license", "tokens", (), "month"), None, pro["limit"], "soft"),
             Quota(Counting("pro", "agent", "calls", (), "day"), None, calls, "hard"),
@@ -212,7 +213,7 @@ class MeteringMachine(RuleBasedStateMachine):
         quota = Quota(counting, owner[scope], limit, mode, most)
         taken = any(each.live and (each.counting, each.owner) == (counting, quota.owner) for each in self.book.quotas)
         body: dict[str, Any] = {
-            "on": self._on(quota),
+            "on": self._on(scope, owner[scope]),
             "meter": meter,
             "filter": dict(only),
             "limit": str(limit),
@@ -252,7 +253,7 @@ class MeteringMachine(RuleBasedStateMachine):
             if quota.counting.origin == plan:
                 quota.limit = change["limit"] if quota.counting.meter == "tokens" else calls
         self.book.set_price(plan, change["price"], self.product.now())
-        self.product.vendor("PATCH", f"/plans/{self.product.plans[plan]}", self._plan_body(plan))
+        self.product.vendor("PATCH", f"/plans/{plan}", self._plan_body(plan))
 
     @rule(license=st.sampled_from(sorted(LICENSES)), plan=st.sampled_from(["pro", "team", "free"]))
     def move_to_plan(self, license: str, plan: str) -> None:
@@ -279,14 +280,55 @@ class MeteringMachine(RuleBasedStateMachine):
     def _own_quotas(self) -> list[Quota]:
         return [quota for quota in self.book.quotas if quota.live and quota.counting.origin == "own"]
 
-    def _on(self, quota: Quota) -> dict[str, Any]:
+    def _on(self, scope: str, name: str) -> dict[str, Any]:
         ids = {
             "agent": self.product.agents,
             "license": self.product.licenses,
             "customer": self.product.customers,
             "tenant": {"all": True},
         }
-        return {quota.counting.scope: ids[quota.counting.scope][quota.owner or ""]}
+        return {scope: ids[scope][name]}
+
+    @precondition(lambda self: self._can_be_topped_up())
+    @rule(
+        pick=picks,
+        amount=st.sampled_from([Decimal(text) for text in ("0.5", "4", "25")]),
+        starts=st.sampled_from([None, None, -DAY, 33 * MINUTE, 2 * DAY + 3 * MINUTE]),
+        lasts=st.sampled_from([None, 43 * MINUTE, 26 * HOUR + 3 * MINUTE, 20 * DAY + 3 * MINUTE]),
+        priority=st.integers(0, 2),
+    )
+    def top_up(
+        self, pick: int, amount: Decimal, starts: timedelta | None, lasts: timedelta | None, priority: int
+    ) -> None:
+        quota, subject = self._can_be_topped_up()[pick % len(self._can_be_topped_up())]
+        now = self.product.now()
+        starts_at = now + (starts or timedelta(0))
+        expires_at = None if lasts is None else max(starts_at, now) + lasts
+        made = TopUp(quota.counting, subject, amount, starts_at, expires_at, priority)
+        body = {
+            "quota": quota.id or self.product.quota_of_plan(quota.counting.origin, quota.counting.meter),
+            "on": self._on(quota.counting.scope, subject),
+            "amount": str(amount),
+            "starts_at": None if starts is None else starts_at.isoformat(),
+            "expires_at": None if expires_at is None else expires_at.isoformat(),
+            "priority": priority,
+        }
+        made.id = self.product.vendor("POST", "/top-ups", body)["id"]
+        self.book.top_ups.append(made)
+
+    @precondition(lambda self: self.book.top_ups)
+    @rule(pick=picks)
+    def void_top_up(self, pick: int) -> None:
+        top_up = self.book.top_ups[pick % len(self.book.top_ups)]
+        top_up.is_void = True
+        self.product.vendor("POST", f"/top-ups/{top_up.id}/void")
+
+    def _can_be_topped_up(self) -> list[tuple[Quota, str]]:
+        """Every quota with everybody whom it holds for, each pair once."""
+        found = {
+            (id(quota), subject): (quota, subject) for name in AGENTS for quota, subject in self.book.applying(name)
+        }
+        return list(found.values())
 
     # --- time, workers and bad luck
 

@@ -23,8 +23,8 @@ from tenants.models import Tenant
 from tenants.services.workspaces import move_clock
 from tests import factories
 from tests.factories import ACTOR
-from tests.property.metering_model.book import AGENTS, LICENSES, Bill, Dimensions, UsageLine
 from tests.property.metering_model.faults import Fault, striking
+from tests.property.metering_model.things import AGENTS, LICENSES, Bill, UsageLine
 
 DAY = timedelta(days=1)
 
@@ -55,10 +55,8 @@ class Product:
         for code, aggregation in (("tokens", "sum"), ("calls", "count")):
             body = {"code": code, "name": code, "unit": code, "aggregation": aggregation, "dimensions": ["model"]}
             self.vendor("POST", "/meters", body)
-        self.plans = {
-            code: self.vendor("POST", "/plans", {"code": code, "name": code, "product": "p", **terms})["id"]
-            for code, terms in plans.items()
-        }
+        for code, terms in plans.items():
+            self.vendor("POST", "/plans", {"code": code, "name": code, "product": "p", **terms})
         self.licenses: dict[str, str] = {}
         first = next(iter(plans))
         for name, customer in LICENSES.items():
@@ -176,12 +174,16 @@ class Product:
                 tuple(row["filter"].items()),
                 row["period"],
                 row["mode"],
-                *(Decimal(row[name]) for name in ("limit", "used", "held", "remaining")),
+                *(Decimal(row[name]) for name in ("limit", "top_ups", "used", "held", "remaining")),
                 row["state"],
                 _moment(row["resets_at"]),
             )
             for row in answer["data"]
         )
+
+    def quota_of_plan(self, plan: str, meter: str) -> str:
+        [found] = self.vendor("GET", "/quotas", plan=plan, meter=meter)["data"]
+        return str(found["id"])
 
     # --- workers
 
@@ -254,6 +256,3 @@ def _line(line: UsageLine) -> dict[str, Any]:
 
 def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
-
-
-__all__ = ["Dimensions", "Product"]

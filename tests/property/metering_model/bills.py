@@ -1,0 +1,94 @@
+"""What the plain model charges, and when: plans that licences change, prices that are put right, periods that end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.property.metering_model.book import Book
+from tests.property.metering_model.rules import charge
+from tests.property.metering_model.things import AGENTS, LICENSES, Bill, Place
+
+GRACE = timedelta(hours=1)
+
+
+class Ledger(Book):
+    """The book, and what it comes to in money."""
+
+    def change_plan(self, license: str, plan: str, now: datetime) -> None:
+        """Another plan: what the old one's quotas have counted stays as it is, the new one's count all there was."""
+        before = self._plan_places(license)
+        self.plan_of[license] = plan
+        for place in before - self._plan_places(license):
+            if place in self.touched - self.closed and place not in self.let_go:
+                self.let_go[place] = now, self.used(place)
+        for quota in self.quotas:
+            if quota.live and (quota.counting.origin, quota.counting.scope, quota.mode) == (plan, "license", "soft"):
+                self._take_up(self.place(quota, license, now))
+
+    def _plan_places(self, license: str) -> set[Place]:
+        """Where something counts by a plan, whenever it was."""
+        applying = {
+            (quota.counting, subject)
+            for agent, (of, _) in AGENTS.items()
+            if LICENSES[of] == LICENSES[license]
+            for quota, subject in self.applying(agent)
+            if quota.counting.origin != "own"
+        }
+        return {place for place in self.touched if (place.counting, place.subject) in applying}
+
+    def close(self, now: datetime, *, grace: timedelta = GRACE) -> None:
+        """End the periods that ended longer ago than the grace."""
+        due = {place for place in self.touched - self.closed if place.window.end <= now - grace}
+        self.bills += [bill._replace(status="finalized") for place in due for bill in self._bill(place)]
+        self.closed |= due
+
+    def open_bills(self) -> list[Bill]:
+        return [bill for place in self.touched - self.closed for bill in self._bill(place)]
+
+    def _bill(self, place: Place) -> Iterable[Bill]:
+        """A licence pays once for a meter in a period: by the plan that was in force when it ended."""
+        rivals = [each for each in self.touched if self._price_of(each) is not None and _same_usage(each, place)]
+        price = self._price_of(place)
+        if price is None or place != min(rivals, key=self._precedence):
+            return
+        limit = next(quota.limit for quota in self.quotas if quota.counting == place.counting)
+        limit += self.burnt(place)
+        used = self.let_go[place][1] if place in self.let_go else self.used(place)
+        if used > limit:
+            start, over = place.window.start, used - limit
+            yield Bill(place.subject, place.counting.meter, start, "open", limit, used, over, charge(over, price))
+
+    def _price_of(self, place: Place) -> Mapping[str, Any] | None:
+        counting = place.counting
+        soft = any(quota.counting == counting and quota.mode == "soft" for quota in self.quotas)
+        if counting.scope != "license" or not soft:
+            return None
+        if counting.meter != "tokens":
+            return None
+        price = self.prices.get(counting.origin)
+        # One that was taken away was in force when the period began; one that was put right was never in force.
+        past = [each for until, each in self.past_prices.get(counting.origin, []) if until > place.window.start]
+        return price or (past[-1] if past else None)
+
+    def set_price(self, plan: str, price: Mapping[str, Any] | None, now: datetime) -> None:
+        """What a plan charges for tokens above its allowance, from ever."""
+        before = self.prices.get(plan)
+        if before is not None and before != price:
+            self.past_prices.setdefault(plan, []).append((now, before))
+        self.prices[plan] = price
+
+    def _precedence(self, place: Place) -> tuple[bool, int]:
+        let_go = self.let_go.get(place)
+        is_past = let_go is not None and let_go[0] < place.window.end
+        return is_past, [quota.counting for quota in self.quotas].index(place.counting)
+
+
+def _same_usage(one: Place, other: Place) -> bool:
+    return (one.subject, one.window, one.counting.meter, one.counting.filter) == (
+        other.subject,
+        other.window,
+        other.counting.meter,
+        other.counting.filter,
+    )
