@@ -153,6 +153,8 @@ class VendorSchema(AutoSchema):
             parameters += [_query_parameter(name, found) for name, found in self.operation.query.base_filters.items()]
             if self.operation.query.has_metadata:
                 parameters.append(_metadata_parameter())
+            if self.operation.query.has_dimensions:
+                parameters.append(_dimensions_parameter())
         if self.operation.paged:
             parameters += _page_parameters()
         if self.method == "POST" and self.operation.once:
@@ -184,6 +186,8 @@ def _query_parameter(name: str, found: Any) -> OpenApiParameter:
     match found:
         case filters.SwitchFilter():
             schema = bool
+        case filters.NumberFilter():
+            schema = {"type": "integer", "minimum": 1}
         case filters.TimeFilter():
             schema = {"type": "string", "format": "date-time"}
         case filters.WordFilter():
@@ -206,6 +210,17 @@ def _metadata_parameter() -> OpenApiParameter:
         style="deepObject",
         explode=True,
         description="`metadata[team]=search`: only what has this value under this key.",
+    )
+
+
+def _dimensions_parameter() -> OpenApiParameter:
+    return OpenApiParameter(
+        "filter",
+        {"type": "object", "additionalProperties": {"type": "string"}},
+        OpenApiParameter.QUERY,
+        style="deepObject",
+        explode=True,
+        description="`filter[model]=large`: only events with this value of this dimension.",
     )
 
 

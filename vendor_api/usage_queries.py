@@ -30,6 +30,8 @@ def usage_asked_for(tenant: Tenant, asked: UsageFilter, *, at: datetime) -> Usag
         customer_id=_customer(tenant, asked.value("customer")),
         window=UsageWindow(window) if window else None,
         group_by=[name.strip() for name in (asked.value("group_by") or "").split(",") if name.strip()],
+        filter=asked.wanted_dimensions,
+        top=asked.value("top"),
     )
     return query_usage(query)
 

@@ -1,6 +1,7 @@
 """Who am I, what is left, what did I use."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -36,6 +37,8 @@ class UsageQuestion:
     window: UsageWindow | None = None
     group_by: tuple[str, ...] = ()
     timezone: ZoneInfo | None = None
+    filter: Mapping[str, str] = field(default_factory=dict)
+    top: int | None = None
 
 
 def read_self(credentials: Credentials) -> Answer[SelfAnswer]:
@@ -93,6 +96,8 @@ def read_usage(credentials: Credentials, question: UsageQuestion) -> Answer[Usag
                 descendants=True,
                 window=question.window,
                 group_by=question.group_by,
+                filter=question.filter,
+                top=question.top,
             )
         )
     rows = [UsageRowBody(row.start, row.end, row.group, format_quantity(row.value)) for row in report.rows]

@@ -77,11 +77,14 @@ def body_of(request: HttpRequest) -> bytes:
     return raw
 
 
-def parameters_of(request: HttpRequest, known: Collection[str]) -> dict[str, str]:
-    """The query's parameters. Raises Invalid for one that is not known here, or named twice."""
+def parameters_of(request: HttpRequest, known: Collection[str], maps: Collection[str] = ()) -> dict[str, str]:
+    """The query's parameters; those of `maps` are written `name[key]`.
+
+    Raises Invalid for one that is not known here, or named twice.
+    """
     errors: list[FieldError] = []
     for name, values in request.GET.lists():
-        if name not in known:
+        if name not in known and not any(name.startswith(f"{each}[") and name[-1] == "]" for each in maps):
             errors.append(FieldError(field=name, code="unknown_field", detail="This parameter is not known here."))
         elif len(values) > 1:
             errors.append(FieldError(field=name, code="repeated", detail="This parameter is named twice."))

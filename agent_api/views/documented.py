@@ -122,6 +122,12 @@ READ_USAGE: Final = Operation(
         Parameter("to", "Exclusive; now by default.", schema={"type": "string", "format": "date-time"}),
         Parameter("window", "One row for each.", schema={"type": "string", "enum": ["hour", "day", "week", "month"]}),
         Parameter("group_by", "Of `agent`, `license`, `customer` and the meter's dimensions, separated by commas."),
+        Parameter("filter[…]", "Only events with this value of the dimension that is named, such as `filter[model]`."),
+        Parameter(
+            "top",
+            "With `group_by`: only so many groups, those with the most; the others are one, named `__other__`.",
+            schema={"type": "integer", "minimum": 1, "maximum": 1000},
+        ),
         Parameter("timezone", "Whose clocks windows follow; the workspace's by default."),
     ),
     answers=(Example("by hour", examples.USAGE_REPORT),),

@@ -62,7 +62,7 @@ class QuotasView(AgentView):
 
 
 def _question(request: HttpRequest) -> UsageQuestion:
-    given = parameters_of(request, {"meter", "from", "to", "window", "group_by", "timezone"})
+    given = parameters_of(request, {"meter", "from", "to", "window", "group_by", "timezone", "top"}, ("filter",))
     for name in ("meter", "from"):
         if not given.get(name):
             raise Invalid.field(name, "required", "This parameter is required.")
@@ -74,7 +74,17 @@ def _question(request: HttpRequest) -> UsageQuestion:
         window=_window(given.get("window")),
         group_by=tuple(name.strip() for name in given["group_by"].split(",")) if given.get("group_by") else (),
         timezone=_timezone(given.get("timezone")),
+        filter={name[len("filter[") : -1]: value for name, value in given.items() if name.startswith("filter[")},
+        top=_number(given.get("top")),
     )
+
+
+def _number(text: str | None) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise Invalid.field("top", "invalid", "A whole number above 0.")
+    return int(text)
 
 
 def _moment(name: str, text: str) -> datetime:

@@ -143,6 +143,7 @@ class UsageRollup(models.Model):
             models.Index(fields=["tenant", "meter", "size", "bucket_start"], name="rollup_of_meter"),
             models.Index(fields=["tenant", "license", "meter", "size", "bucket_start"], name="rollup_of_license"),
             models.Index(fields=["tenant", "agent", "meter", "size", "bucket_start"], name="rollup_of_agent"),
+            models.Index(fields=["tenant", "customer", "meter", "size", "bucket_start"], name="rollup_of_customer"),
         ]
 
     def __str__(self) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
@@ -11,28 +11,33 @@ from psycopg.types.json import Jsonb
 
 from metering.domain.enums import Scope
 from metering.domain.periods import Window
+from metering.selectors.rolled_up import source_of, stretch
 
-_COUNTED = """
-SELECT coalesce((
-    SELECT sum(event.quantity) FROM metering_usageevent AS event
-    WHERE event.tenant_id = %(tenant)s AND event.meter_id = %(meter)s
-      AND event.occurred_at >= %(start)s AND event.occurred_at < coalesce(%(end)s::timestamptz, 'infinity')
-      AND event.dimensions @> %(filter)s AND {subject}
-      AND NOT EXISTS (SELECT FROM metering_lateentry AS late
-                      WHERE late.tenant_id = %(tenant)s AND late.own_balance_id = %(id)s AND late.event_id = event.id)
-), 0) + coalesce((
-    SELECT sum(late.quantity) FROM metering_lateentry AS late
-    WHERE late.tenant_id = %(tenant)s AND late.balance_id = %(id)s
-), 0) + coalesce((
-    SELECT balance.base FROM metering_balance AS balance WHERE balance.tenant_id = %(tenant)s AND balance.id = %(id)s
-), 0)
+# An event that is counted elsewhere is in its own period's sum as well, and is taken off again.
+_COUNTED: Final = """
+WITH {source}
+SELECT coalesce((SELECT sum(quantity) FROM source), 0)
+    - coalesce((SELECT sum(quantity) FROM metering_lateentry
+                WHERE tenant_id = %(tenant)s AND own_balance_id = %(id)s AND balance_id <> %(id)s), 0)
+    + coalesce((SELECT sum(quantity) FROM metering_lateentry
+                WHERE tenant_id = %(tenant)s AND balance_id = %(id)s AND own_balance_id <> %(id)s), 0)
 """
 
-_SUBJECT = {
-    Scope.AGENT: "event.license_id = %(license)s AND event.agent_path @> ARRAY[%(subject)s]::uuid[]",
-    Scope.LICENSE: "event.license_id = %(subject)s",
-    Scope.CUSTOMER: "event.customer_id = %(subject)s",
-    Scope.TENANT: "true",
+_FILTER: Final = "dimensions @> %(filter)s"
+#: Buckets know the agent itself; its place in the tree never changes.
+_BELOW: Final = (
+    "agent_id IN (SELECT id FROM licenses_agent WHERE tenant_id = %(tenant)s AND license_id = %(license)s"
+    " AND path @> ARRAY[%(subject)s]::uuid[])"
+)
+_OF_BUCKETS: Final[Mapping[Scope, tuple[str, ...]]] = {
+    Scope.AGENT: ("license_id = %(license)s", _BELOW),
+    Scope.LICENSE: ("license_id = %(subject)s",),
+    Scope.CUSTOMER: ("customer_id = %(subject)s",),
+    Scope.TENANT: (),
+}
+_OF_EVENTS: Final[Mapping[Scope, tuple[str, ...]]] = {
+    **_OF_BUCKETS,
+    Scope.AGENT: ("license_id = %(license)s", "agent_path @> ARRAY[%(subject)s]::uuid[]"),
 }
 
 
@@ -49,20 +54,22 @@ def counted(
 ) -> Decimal:
     """What the events of a balance's period come to: those that belong here less those counted elsewhere.
 
-    `license_id` is looked at for the scope of agents only.
+    From roll-ups as far as these have come and the period takes whole buckets, and from events for the rest: what it
+    costs does not grow with how much was used, and events that are not kept any more are still in it. `license_id` is looked at for the scope of agents only.
     """
+    conditions, of_events = list(_OF_BUCKETS[scope]), list(_OF_EVENTS[scope])
+    if filter:
+        conditions.append(_FILTER)
+        of_events.append(_FILTER)
     parameters: dict[str, Any] = {
+        **stretch(tenant_id=tenant_id, meter_id=meter_id, start=window.start, end=window.end),
         "id": balance_id,
-        "tenant": tenant_id,
-        "meter": meter_id,
-        "start": window.start,
-        "end": window.end,
         "filter": Jsonb(dict(filter)),
         "subject": subject_id,
         "license": license_id,
     }
     with connection.cursor() as cursor:
-        cursor.execute(_COUNTED.format(subject=_SUBJECT[scope]), parameters)
+        cursor.execute(_COUNTED.format(source=source_of(conditions, of_events)), parameters)
         total: Decimal = cursor.fetchone()[0]
     return total
 
@@ -71,7 +78,7 @@ _TIMES = """
 SELECT min(event.occurred_at) FROM metering_usageevent AS event
 WHERE event.tenant_id = %(tenant)s AND event.meter_id = %(meter)s
   AND event.occurred_at >= %(start)s AND event.occurred_at < %(end)s
-  AND event.dimensions @> %(filter)s AND {subject}
+  AND dimensions @> %(filter)s {subject}
 GROUP BY div(extract(epoch FROM event.occurred_at) * 60, %(seconds)s)
 """
 
@@ -100,5 +107,5 @@ def times_of_events(
         "seconds": seconds,
     }
     with connection.cursor() as cursor:
-        cursor.execute(_TIMES.format(subject=_SUBJECT[scope]), parameters)
+        cursor.execute(_TIMES.format(subject="".join(f" AND {each}" for each in _OF_EVENTS[scope])), parameters)
         return [at for (at,) in cursor.fetchall()]

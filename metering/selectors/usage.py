@@ -1,13 +1,12 @@
 """How much was used: from roll-ups, plus the events that are in no roll-up yet, exact to the edges of the range.
 
-One statement reads the watermark, the buckets and the events, so all of them belong to one snapshot and each event
-counts once: below the watermark in its bucket (or, where the range cuts the bucket, by itself), from the watermark on
-by itself. Usage counts at the time when it occurred, also where a quota counted it later.
+Usage counts at the time when it occurred, also where a quota counted it later. Meters that do not add up are asked of
+the events themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from itertools import islice
@@ -16,57 +15,54 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.db import connection
+from psycopg.types.json import Jsonb
 
 from common.errors import Invalid
 from common.ids import Prefix, encode_id
 from metering.domain.enums import Aggregation, Period
-from metering.domain.numbers import EXACT, ZERO
+from metering.domain.numbers import ZERO, sum_exact
 from metering.domain.periods import Window, windows_between
 from metering.models import Meter
 from metering.selectors.meters import declared_dimensions
-from metering.selectors.value_queries import value_statement
+from metering.selectors.rolled_up import begins_day, source_of, stretch
+from metering.selectors.usage_values import LIVE, VALUE
 
 MAX_ROWS: Final = 10_000
 MAX_GROUPS: Final = 10
+MAX_TOP: Final = 1000
 
-_QUARTER = timedelta(minutes=15)
-_DAY = timedelta(days=1)
-_ORIGIN = datetime(1970, 1, 1, tzinfo=UTC)
+OTHERS: Final = "__other__"
+"""The group of all that are not among the `top` ones."""
 
-# A cursor that never moved says nothing about the buckets: after a restore they may be of another cluster.
-_WATERMARK = """
-SELECT watermark FROM metering_rollupcursor
-WHERE name = 'rollup:' || (SELECT system_identifier FROM pg_control_system()) AND rolled_up_at IS NOT NULL
+_STATEMENT: Final = """
+WITH {source}, keyed AS (
+    SELECT width_bucket(at, %(starts)s::timestamptz[]) - 1 AS bucket, {key} AS key, {kept} FROM source
+){top}
+SELECT bucket, {shown} AS shown, {value} AS value
+FROM keyed GROUP BY 1, 2 ORDER BY 1, 2 LIMIT %(limit)s
 """
 
-_STATEMENT = """
-WITH cursor AS MATERIALIZED ({watermark}), source AS (
-    SELECT bucket_start AS at, agent_id, license_id, customer_id, dimensions, total AS quantity
-    FROM metering_usagerollup
-    WHERE tenant_id = %(tenant)s AND meter_id = %(meter)s AND EXISTS (SELECT FROM cursor)
-      AND ((size = 'day' AND bucket_start >= %(days_from)s AND bucket_start < %(days_to)s)
-        OR (size = 'quarter' AND bucket_start >= %(quarters_from)s AND bucket_start < %(quarters_to)s
-            AND NOT (bucket_start >= %(days_from)s AND bucket_start < %(days_to)s)))
-      {narrowed}
-    UNION ALL
-    SELECT occurred_at, agent_id, license_id, customer_id, dimensions, quantity
-    FROM metering_usageevent
-    WHERE tenant_id = %(tenant)s AND meter_id = %(meter)s
-      AND xid >= %(at_least)s AND xid >= coalesce((SELECT watermark FROM cursor), 0)
-      AND occurred_at >= %(start)s AND occurred_at < %(end)s
-      {narrowed}
-    UNION ALL
-    SELECT occurred_at, agent_id, license_id, customer_id, dimensions, quantity
-    FROM metering_usageevent
-    WHERE tenant_id = %(tenant)s AND meter_id = %(meter)s
-      AND xid < (SELECT watermark FROM cursor)
-      AND ((occurred_at >= %(start)s AND occurred_at < %(quarters_from)s)
-        OR (occurred_at >= %(quarters_to)s AND occurred_at < %(end)s))
-      {narrowed}
+_TOP: Final = ", topmost AS (SELECT key FROM keyed GROUP BY key ORDER BY {value} DESC, key LIMIT %(top)s)"
+_SHOWN: Final = "CASE WHEN key IN (SELECT key FROM topmost) THEN key ELSE %(others)s::text[] END"
+
+# What does not add up has no meaning in roll-ups: the events themselves are asked, those that were not taken back.
+_EVENTS: Final = """
+source AS (
+    SELECT occurred_at AS at, agent_id, license_id, customer_id, dimensions, quantity, id, {value} AS value
+    FROM metering_usageevent AS event
+    WHERE tenant_id = %(tenant)s AND meter_id = %(meter)s AND occurred_at >= %(start)s AND occurred_at < %(end)s
+      AND {live} {narrowed}
 )
-SELECT width_bucket(at, %(starts)s::timestamptz[]) - 1 AS bucket, {groups} sum(quantity)
-FROM source GROUP BY {positions} ORDER BY {positions} LIMIT %(limit)s
 """
+
+#: By aggregation: which columns are kept, and what they come to.
+_VALUES: Final[Mapping[Aggregation, tuple[str, str]]] = {
+    Aggregation.SUM: ("quantity", "sum(quantity)"),
+    Aggregation.COUNT: ("quantity", "sum(quantity)"),
+    Aggregation.MAX: ("quantity", "max(quantity)"),
+    Aggregation.UNIQUE: ("value", "count(DISTINCT value)::numeric"),
+    Aggregation.LATEST: ("quantity, at, id", "(array_agg(quantity ORDER BY at DESC, id DESC))[1]"),
+}
 
 
 class UsageWindow(StrEnum):
@@ -82,8 +78,10 @@ class UsageWindow(StrEnum):
 class UsageQuery:
     """What is asked. `start` and `end` bound a half-open range of aware times.
 
-    `agent_id` means that agent itself, with `descendants` all agents below it, too. `group_by` names `agent`,
-    `license`, `customer` or dimensions of the meter. Buckets follow the clocks in `timezone`.
+    `agent_id` means that agent itself, with `descendants` all agents below it, too. `filter` asks for values of
+    dimensions. `group_by` names `agent`, `license`, `customer` or dimensions of the meter; with `top` only so many
+    groups are told apart, those with the most in the whole range, and the others are one: `OTHERS`. Buckets follow
+    the clocks in `timezone`.
     """
 
     meter: Meter
@@ -96,6 +94,13 @@ class UsageQuery:
     customer_id: UUID | None = None
     window: UsageWindow | None = None
     group_by: Sequence[str] = ()
+    filter: Mapping[str, str] = field(default_factory=dict)
+    top: int | None = None
+
+    @property
+    def aggregation(self) -> Aggregation:
+        """How the meter's events come to one number."""
+        return Aggregation(self.meter.aggregation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,25 +141,31 @@ def query_usage(query: UsageQuery) -> UsageReport:
     windows = _windows(query)
     if len(windows) > MAX_ROWS:
         raise _too_many()
-    statement, parameters = _statement(query, windows)
-    with connection.cursor() as cursor:
-        # The watermark never goes down. As a number that is known beforehand it shows the planner how few events are
-        # above it; the statement itself reads it once more, in the snapshot of the buckets.
-        cursor.execute(_WATERMARK)
-        cursor.execute(statement, {**parameters, "at_least": (cursor.fetchone() or (0,))[0]})
-        found = cursor.fetchall()
-    adds_up = Aggregation(query.meter.aggregation).adds_up
-    whole = [each for each in found if each[0] is None]
-    found = found if adds_up else [each for each in found if each[0] is not None]
+    found = _fetch(query, windows, query.group_by, query.top)
     if len(found) > MAX_ROWS:
         raise _too_many()
-    rows = [_row(query, windows, each) for each in found]
-    if not adds_up:
-        return UsageReport(rows, (whole[0][-1] if whole else None) or ZERO)
-    total = ZERO
-    for row in rows:
-        total = EXACT.add(total, row.value)
-    return UsageReport(rows, total)
+    return UsageReport([_row(query, windows, each) for each in found], _total(query, windows, found))
+
+
+def _fetch(
+    query: UsageQuery, windows: Sequence[Window], group_by: Sequence[str], top: int | None
+) -> list[tuple[int, list[str | None], Decimal]]:
+    statement, parameters = _statement(query, windows, group_by, top)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        found: list[tuple[int, list[str | None], Decimal]] = cursor.fetchall()
+    return found
+
+
+def _total(query: UsageQuery, windows: Sequence[Window], found: Sequence[tuple[int, Any, Decimal]]) -> Decimal:
+    """Parts of a sum add up, and the highest of parts is the highest; everything else is asked for as a whole."""
+    values = [value for _, _, value in found]
+    if query.aggregation.adds_up:
+        return sum_exact(values)
+    if query.aggregation is not Aggregation.MAX and len(values) > 1:
+        whole = [Window(windows[0].start, query.end.astimezone(UTC))]
+        values = [value for _, _, value in _fetch(query, whole, (), None)]
+    return max(values, default=ZERO)
 
 
 def _check(query: UsageQuery) -> None:
@@ -170,6 +181,13 @@ def _check(query: UsageQuery) -> None:
             raise Invalid.field("group_by", "group_by_unknown", detail)
     if len(query.group_by) > MAX_GROUPS or len(set(query.group_by)) < len(query.group_by):
         raise Invalid.field("group_by", "group_by_invalid", f"At most {MAX_GROUPS} names, each once.")
+    for name in query.filter:
+        if name not in declared_dimensions(query.meter):
+            raise Invalid.field(f"filter.{name}", "dimension_unknown", "The meter has no such dimension.")
+    if query.top is not None and not query.group_by:
+        raise Invalid.field("top", "group_by_required", "The top ones of what? Say by what to group.")
+    if query.top is not None and not 1 <= query.top <= MAX_TOP:
+        raise Invalid.field("top", "out_of_range", f"The top 1 to {MAX_TOP}.")
 
 
 def _windows(query: UsageQuery) -> list[Window]:
@@ -182,77 +200,76 @@ def _windows(query: UsageQuery) -> list[Window]:
     return [Window(max(start, window.start), min(end, window.end or end)) for window in laid_out]
 
 
-def _statement(query: UsageQuery, windows: Sequence[Window]) -> tuple[str, dict[str, Any]]:
-    start, end = windows[0].start, query.end.astimezone(UTC)
-    # Inside a single quarter both are the end: then events alone answer.
-    quarters_from = min(_up(start, _QUARTER), end)
-    quarters_to = max(_down(end, _QUARTER), quarters_from)
-    days_from = days_to = quarters_from
-    if _days_fit(windows):
-        days_from = _up(quarters_from, _DAY)
-        days_to = max(_down(quarters_to, _DAY), days_from)
-    parameters: dict[str, Any] = {
-        "tenant": query.meter.tenant_id,
-        "meter": query.meter.id,
-        "start": start,
-        "end": end,
-        "quarters_from": quarters_from,
-        "quarters_to": quarters_to,
-        "days_from": days_from,
-        "days_to": days_to,
+def _statement(
+    query: UsageQuery, windows: Sequence[Window], group_by: Sequence[str], top: int | None
+) -> tuple[str, dict[str, Any]]:
+    conditions, parameters = _narrowed(query)
+    parameters |= stretch(
+        tenant_id=query.meter.tenant_id,
+        meter_id=query.meter.id,
+        start=windows[0].start,
+        end=query.end,
+        # Whole days only where no bucket begins inside one.
+        days=all(begins_day(window.start) for window in windows[1:]),
+    )
+    parameters |= {
         "starts": [window.start for window in windows],
-        "limit": MAX_ROWS + 2,
+        "limit": MAX_ROWS + 1,
+        "top": top,
+        "others": [OTHERS] * len(group_by),
+        "value_from": query.meter.value_from,
     }
-    narrowed: list[str] = []
-    if query.license_id is not None:
-        narrowed.append("license_id = %(license)s")
-        parameters["license"] = query.license_id
-    if query.customer_id is not None:
-        narrowed.append("customer_id = %(customer)s")
-        parameters["customer"] = query.customer_id
-    if query.agent_id is not None:
-        below = "IN (SELECT id FROM licenses_agent WHERE tenant_id = %(tenant)s AND path @> ARRAY[%(agent)s]::uuid[])"
-        narrowed.append(f"agent_id {below if query.descendants else '= %(agent)s'}")
-        parameters["agent"] = query.agent_id
-    groups = []
-    for position, name in enumerate(query.group_by):
+    if query.aggregation.adds_up:
+        source = source_of(conditions)
+    else:
+        narrowed = "".join(f" AND {condition}" for condition in conditions)
+        source = _EVENTS.format(value=VALUE, live=LIVE, narrowed=narrowed)
+    keys = []
+    for position, name in enumerate(group_by):
         if name in _OWNERS:
-            groups.append(_OWNERS[name][0])
+            keys.append(f"{_OWNERS[name][0]}::text")
         else:
-            groups.append(f"dimensions ->> %(dimension_{position})s")
+            keys.append(f"dimensions ->> %(dimension_{position})s")
             parameters[f"dimension_{position}"] = name
-    aggregation = Aggregation(query.meter.aggregation)
-    if not aggregation.adds_up:
-        parameters["value_from"] = query.meter.value_from
-    statement = (_STATEMENT if aggregation.adds_up else value_statement(aggregation)).format(
-        watermark=_WATERMARK,
-        narrowed="".join(f" AND {condition}" for condition in narrowed),
-        groups="".join(f"{group}, " for group in groups),
-        positions=", ".join(str(position) for position in range(1, len(groups) + 2)),
+    kept, value = _VALUES[query.aggregation]
+    statement = _STATEMENT.format(
+        source=source,
+        key=f"ARRAY[{', '.join(keys)}]::text[]",
+        kept=kept,
+        top="" if top is None else _TOP.format(value=value),
+        shown="key" if top is None else _SHOWN,
+        value=value,
     )
     return statement, parameters
 
 
-def _days_fit(windows: Sequence[Window]) -> bool:
-    """Whether no bucket begins inside a UTC day, so that whole days can be taken at once."""
-    return all(window.start == _down(window.start, _DAY) for window in windows[1:])
+def _narrowed(query: UsageQuery) -> tuple[list[str], dict[str, Any]]:
+    conditions: list[str] = []
+    parameters: dict[str, Any] = {}
+    if query.license_id is not None:
+        conditions.append("license_id = %(license)s")
+        parameters["license"] = query.license_id
+    if query.customer_id is not None:
+        conditions.append("customer_id = %(customer)s")
+        parameters["customer"] = query.customer_id
+    if query.agent_id is not None:
+        below = "IN (SELECT id FROM licenses_agent WHERE tenant_id = %(tenant)s AND path @> ARRAY[%(agent)s]::uuid[])"
+        conditions.append(f"agent_id {below if query.descendants else '= %(agent)s'}")
+        parameters["agent"] = query.agent_id
+    if query.filter:
+        conditions.append("dimensions @> %(filter)s")
+        parameters["filter"] = Jsonb(dict(query.filter))
+    return conditions, parameters
 
 
-def _row(query: UsageQuery, windows: Sequence[Window], found: Sequence[Any]) -> UsageRow:
-    bucket, *values, value = found
+def _row(query: UsageQuery, windows: Sequence[Window], found: tuple[int, list[str | None], Decimal]) -> UsageRow:
+    bucket, key, value = found
     window = windows[bucket]
     group: dict[str, str | None] = {}
-    for name, each in zip(query.group_by, values, strict=True):
-        group[name] = encode_id(_OWNERS[name][1], each) if name in _OWNERS and each is not None else each
+    for name, each in zip(query.group_by, key, strict=True):
+        is_id = name in _OWNERS and each is not None and each != OTHERS
+        group[name] = encode_id(_OWNERS[name][1], UUID(each)) if is_id else each
     return UsageRow(window.start, window.end or query.end, group, value)
-
-
-def _down(at: datetime, step: timedelta) -> datetime:
-    return at - (at - _ORIGIN) % step
-
-
-def _up(at: datetime, step: timedelta) -> datetime:
-    return at + (_ORIGIN - at) % step
 
 
 def _too_many() -> Invalid:

@@ -25,6 +25,7 @@ PAGE_PARAMETERS: Final = frozenset({"limit", "cursor"})
 MAX_VALUE: Final = 512
 
 _METADATA: Final = re.compile(r"metadata\[([^\[\]]{1,200})\]")
+_DIMENSIONS: Final = re.compile(r"filter\[([^\[\]]{1,200})\]")
 
 
 class IdFormField(forms.Field):
@@ -85,6 +86,17 @@ class SwitchFormField(forms.Field):
         return bool(value == "true")
 
 
+class NumberFormField(forms.Field):
+    """A whole number above 0."""
+
+    def to_python(self, value: Any) -> int | None:
+        if not value:
+            return None
+        if not (value.isascii() and value.isdecimal() and len(value) <= 9 and int(value)):
+            raise ValidationError("A whole number above 0.", code="invalid")
+        return int(value)
+
+
 class IdFilter(django_filters.Filter):
     """Rows whose column is this id."""
 
@@ -119,6 +131,12 @@ class SwitchFilter(django_filters.Filter):
     field_class = SwitchFormField
 
 
+class NumberFilter(django_filters.Filter):
+    """A whole number above 0."""
+
+    field_class = NumberFormField
+
+
 class WordFilter(django_filters.ChoiceFilter):
     """One of a few words."""
 
@@ -135,9 +153,14 @@ class TextFilter(django_filters.CharFilter):
 
 
 class Query(django_filters.FilterSet):
-    """What a query string may say. With `has_metadata`, `metadata[key]=value` too; `is_paged`, `limit` and `cursor`."""
+    """What a query string may say.
+
+    With `has_metadata`, `metadata[key]=value` too; with `has_dimensions`, `filter[name]=value` for values of a meter's
+    dimensions; `is_paged`, `limit` and `cursor`.
+    """
 
     has_metadata: ClassVar[bool] = False
+    has_dimensions: ClassVar[bool] = False
     is_paged: ClassVar[bool] = False
 
     def __init__(self, data: QueryDict, queryset: QuerySet[Any] | None = None, *, at: datetime) -> None:
@@ -147,6 +170,7 @@ class Query(django_filters.FilterSet):
         for name, found in self.filters.items():
             found.label = name  # otherwise made from a model's field, which not every filter has
         self.wanted_metadata: dict[str, str] = {}
+        self.wanted_dimensions: dict[str, str] = {}
 
     def check(self) -> None:
         """Raise Invalid for whatever in the query string does not hold."""
@@ -164,6 +188,8 @@ class Query(django_filters.FilterSet):
         for name in data:
             values = data.getlist(name)
             matched = _METADATA.fullmatch(name) if self.has_metadata else None
+            dimension = _DIMENSIONS.fullmatch(name) if self.has_dimensions else None
+            matched = matched or dimension
             known = name in self.filters or (self.is_paged and name in PAGE_PARAMETERS)
             if matched is None and not known:
                 errors.append(_error(name, "unknown_parameter", "There is no such parameter here."))
@@ -173,6 +199,8 @@ class Query(django_filters.FilterSet):
                 errors.append(_error(name, "empty", "This parameter has no value."))
             elif (fault := _text_fault(name) or _text_fault(values[0])) is not None:
                 errors.append(_error(name, *fault))
+            elif dimension is not None:
+                self.wanted_dimensions[dimension[1]] = values[0]
             elif matched is not None:
                 metadata[matched[1]] = values[0]
         if not errors and not self.form.is_valid():

@@ -9,7 +9,16 @@ from django.db.models import QuerySet
 
 from common.ids import Prefix
 from metering.selectors.usage import UsageWindow
-from vendor_api.filters.base import IdFilter, NameFilter, Query, SwitchFilter, TextFilter, TimeFilter, WordFilter
+from vendor_api.filters.base import (
+    IdFilter,
+    NameFilter,
+    NumberFilter,
+    Query,
+    SwitchFilter,
+    TextFilter,
+    TimeFilter,
+    WordFilter,
+)
 from vendor_api.filters.resources import words
 
 # Some names of the contract are words of the language, so these filters are listed instead of declared.
@@ -27,12 +36,19 @@ _FILTERS: dict[str, Any] = {
     "group_by": TextFilter(
         method="leave_alone", help_text="`agent`, `license`, `customer` and dimensions of the meter, by commas."
     ),
+    "top": NumberFilter(
+        method="leave_alone",
+        help_text="With `group_by`: only so many groups, those with the most in the whole range; the others are one, "
+        "named `__other__`.",
+    ),
     "timezone": TextFilter(method="leave_alone", help_text="Whose days; the workspace's unless said."),
 }
 
 
 class UsageFilter(Query):
     """One meter's usage in a stretch of time."""
+
+    has_dimensions = True
 
     def leave_alone(self, queryset: QuerySet[Any], _name: str, _value: Any) -> QuerySet[Any]:
         """Usage comes from a statement of its own, not from a queryset."""

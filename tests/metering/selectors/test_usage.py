@@ -333,3 +333,62 @@ def test_query_usage__while_the_roll_up_is_under_way__never_counts_twice_or_miss
     finally:
         stop.set()
         roller.join()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_query_usage__filter_and_top__told_apart_as_asked(stage: str) -> None:
+    workspace = Workspace.make()
+    for position, (quantity, model) in enumerate([("1", "a"), ("8", "b"), ("4", "c"), ("2", "d"), ("16", None)]):
+        dimensions = {} if model is None else {"model": model}
+        workspace.use(quantity, at=at(9, position), dimensions=dimensions)
+        workspace.use("100", at=at(33, position), dimensions={"model": "a"})
+        if stage == "half rolled up" and position == 2:
+            roll_up_usage()
+    if stage == "all rolled up":
+        roll_up_usage()
+
+    only = ask(workspace, at(0), at(48), filter={"model": "b"})
+    assert (only.total, values(only)) == (Decimal(8), [(at(0), "8")])
+
+    by_day = ask(workspace, at(0), at(48), group_by=["model"], top=2, window=UsageWindow.DAY)
+    assert [(row.start, row.group["model"], row.value) for row in by_day.rows] == [
+        (at(0), "__other__", 14),
+        (at(0), "a", 1),
+        (at(0), None, 16),
+        (at(24), "a", 500),
+    ]
+    assert by_day.total == Decimal(531)
+
+
+def test_query_usage__top_or_filter_that_cannot_be__are_refused() -> None:
+    workspace = Workspace.make()
+
+    for query, field, code in [
+        ({"top": 3}, "top", "group_by_required"),
+        ({"top": 0, "group_by": ["agent"]}, "top", "out_of_range"),
+        ({"top": 1001, "group_by": ["agent"]}, "top", "out_of_range"),
+        ({"filter": {"colour": "red"}}, "filter.colour", "dimension_unknown"),
+    ]:
+        with pytest.raises(Invalid) as refused:
+            ask(workspace, at(0), at(1), **query)
+        assert [(error["field"], error["code"]) for error in refused.value.errors] == [(field, code)]
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "by_hour", "total"),
+    [("max", ["5", "9"], "9"), ("latest", ["2", "9"], "9"), ("unique", ["2", "2"], "3")],
+)
+def test_query_usage__meter_that_does_not_add_up__is_asked_of_its_events(
+    aggregation: str, by_hour: list[str], total: str
+) -> None:
+    workspace = Workspace.make()
+    workspace.meter.aggregation = aggregation
+    workspace.meter.save()
+    for quantity, when in [("5", at(9, 1)), ("2", at(9, 2)), ("5", at(10)), ("9", at(10, 3))]:
+        workspace.use(quantity, at=when)
+    roll_up_usage()
+
+    report = ask(workspace, at(9), at(11), window=UsageWindow.HOUR)
+
+    assert [text for _, text in values(report)] == by_hour
+    assert report.total == Decimal(total)
