@@ -55,7 +55,8 @@ def counted(
     """What the events of a balance's period come to: those that belong here less those counted elsewhere.
 
     From roll-ups as far as these have come and the period takes whole buckets, and from events for the rest: what it
-    costs does not grow with how much was used, and events that are not kept any more are still in it. `license_id` is looked at for the scope of agents only.
+    costs does not grow with how much was used, and events that are not kept any more are still in it. `license_id` is
+    looked at for the scope of agents only.
     """
     conditions, of_events = list(_OF_BUCKETS[scope]), list(_OF_EVENTS[scope])
     if filter:
