@@ -12,7 +12,7 @@ from importlib import import_module
 
 from benchmarks.stack import BenchStack
 
-CASES = ("doors", "ledger", "memory", "decisions", "signing", "activations", "agents")
+CASES = ("doors", "ledger", "ledger_proof", "memory", "decisions", "signing", "activations", "agents")
 
 
 def main(names: list[str]) -> int:

@@ -58,6 +58,7 @@ def set_up(known: Mapping[str, Any], *, say: Any = print) -> dict[str, Any]:
         "operator": operator._asdict(),
         "vendor": vendor._asdict(),
         "secret_key": _api_key(tenant, actor, known.get("secret_key"), kind=ApiKeyKind.SECRET),
+        "test_secret_key": _api_key(tenant.test, actor, known.get("test_secret_key"), kind=ApiKeyKind.SECRET),
         "publishable_key": _api_key(tenant, actor, known.get("publishable_key"), kind=ApiKeyKind.PUBLISHABLE),
         "agent_key": _agent_key(tenant, actor, crew, known.get("agent_key")),
         "license_key": _license_key(tenant, actor, crew, known.get("license_key")),

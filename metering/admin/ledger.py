@@ -9,7 +9,7 @@ from django.utils.html import format_html_join
 
 from common.ids import Prefix, encode_id
 from licenses.models import Agent, License
-from metering.models import EventId, LateEntry, RollupCursor, UsageEvent, UsageRollup
+from metering.models import DroppedMonth, EventId, LateEntry, RollupCursor, UsageEvent, UsageRollup
 from tenants.admin import columns
 from tenants.admin.base import LedgerAdmin, OperatorAdmin
 from tenants.admin.columns import display
@@ -133,6 +133,19 @@ class UsageRollupAdmin(LedgerAdmin):
         if prefix in {Prefix.AGENT, Prefix.LICENSE}:
             return narrowed(queryset, prefix, id)
         return super().by_id(queryset, prefix, id)
+
+
+@admin.register(DroppedMonth)
+class DroppedMonthAdmin(OperatorAdmin):
+    """Months whose events are not kept any more, and where they were written to."""
+
+    related_ids = {}
+    list_display = ("name", "events", "dropped_at", "exported_to", "ids_forgotten_at")
+    fieldsets = (
+        ("Month", {"fields": ("name", "starts_at", "ends_at", "events")}),
+        ("File", {"fields": ("exported_to", "sha256")}),
+        ("When", {"fields": ("dropped_at", "ids_forgotten_at")}),
+    )
 
 
 @admin.register(RollupCursor)

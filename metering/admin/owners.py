@@ -13,6 +13,7 @@ from licenses.admin.agents import AgentAdmin
 from licenses.admin.catalogue import PlanAdmin
 from licenses.admin.licenses import LicenseAdmin
 from licenses.models import Agent, AgentKey, License, Plan, Product
+from metering.admin.clocks import CLOCK_OPERATIONS
 from metering.models import Meter, OverageRecord, Price, Quota
 from metering.selectors.applicable import QuotaStanding, quotas_applying
 from metering.selectors.overages import list_overages
@@ -34,7 +35,9 @@ for model in (Tenant, Customer, Plan, License, Agent):
 
 @admin.register(Tenant)
 class MeteredTenantAdmin(TenantAdmin):
-    """Workspaces, with how much they hold."""
+    """Workspaces, with how much they hold; test ones are moved in time here."""
+
+    operations = (*TenantAdmin.operations, *CLOCK_OPERATIONS)
 
     def panels(self, request: HttpRequest, row: Tenant) -> Iterable[Panel]:
         """Counts first."""

@@ -82,13 +82,15 @@ class BalanceAdmin(LedgerAdmin):
     used_shown = columns.quantity("used")
     held_shown = columns.quantity("held")
     carried_shown = columns.quantity("carried")
+    burned_shown = columns.quantity("burned", "covered by top-ups")
+    base_shown = columns.quantity("base", "of events that are not kept")
     filter_shown = columns.json_block("filter")
     fired = columns.json_block("thresholds_fired")
     plan = columns.id_of("plan_id", Prefix.PLAN, "plan")
     fieldsets = (
         ("Balance", {"fields": ("typeid", "tenant", "scope", "whom", "meter", "filter_shown", "plan", "quota_key")}),
         ("Period", {"fields": ("period", "period_start", "period_end", "closed_at", "detached_at")}),
-        ("Numbers", {"fields": ("used_shown", "held_shown", "carried_shown", "fired")}),
+        ("Numbers", {"fields": ("used_shown", "held_shown", "carried_shown", "burned_shown", "base_shown", "fired")}),
     )
 
 

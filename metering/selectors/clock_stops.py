@@ -7,11 +7,13 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-# Each kind by the index that its worker uses. What is due already is not ahead: it was done, or could not be.
+# Each kind by the index that its worker uses. What is due already is not ahead: it was done, or could not be. The
+# parts of rolling windows close at whatever stop comes next, as nobody is told of them.
 _NEXT = """
 SELECT least(
     (SELECT min(period_end) + %(grace)s FROM metering_balance
-     WHERE tenant_id = %(tenant)s AND closed_at IS NULL AND period_end > %(after)s - %(grace)s),
+     WHERE tenant_id = %(tenant)s AND closed_at IS NULL AND period <> 'rolling'
+       AND period_end > %(after)s - %(grace)s),
     (SELECT min(expires_at) FROM metering_hold
      WHERE tenant_id = %(tenant)s AND status = 'open' AND expires_at > %(after)s),
     (SELECT min(expires_at) FROM licenses_activation

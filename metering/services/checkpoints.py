@@ -9,6 +9,7 @@ from django.db import connection
 
 from metering.domain.enums import Scope
 from metering.selectors.history import Month
+from metering.selectors.usage_values import LIVE
 
 _SUBJECTS = {
     Scope.AGENT: "unnest(event.agent_path)",
@@ -22,22 +23,23 @@ _SUBJECTS = {
 _CONTRIBUTED = """
 INSERT INTO metering_contribution (id, quantity, at)
 WITH events AS (
-    SELECT event.id AS event_id, event.tenant_id, event.meter_id, event.quantity, event.dimensions, event.occurred_at,
-           event.recorded_at, {subject} AS subject_id
+    SELECT event.id, event.tenant_id, event.license_id, event.meter_id, event.quantity, event.dimensions,
+           event.occurred_at, event.recorded_at, event.corrects, event.flags, {subject} AS subject_id
     FROM {month} AS event
 ), counted AS (
-    SELECT balance.id, meter.aggregation, events.quantity, events.occurred_at, events.event_id
+    SELECT balance.id, meter.aggregation, event.quantity, event.occurred_at, event.id AS event_id
     FROM metering_balance AS balance
     JOIN metering_meter AS meter ON meter.id = balance.meter_id AND meter.aggregation <> 'unique'
-    JOIN events ON events.tenant_id = balance.tenant_id AND events.subject_id = balance.subject_id
-     AND events.meter_id = balance.meter_id AND events.occurred_at >= balance.period_start
-     AND events.dimensions @> balance.filter
+    JOIN events AS event ON event.tenant_id = balance.tenant_id AND event.subject_id = balance.subject_id
+     AND event.meter_id = balance.meter_id AND event.occurred_at >= balance.period_start
+     AND event.dimensions @> balance.filter
     WHERE balance.scope = %(scope)s AND balance.period_start < %(ends)s
       AND coalesce(balance.period_end, 'infinity') > %(ends)s
-      AND (balance.detached_at IS NULL OR events.recorded_at < balance.detached_at)
+      AND (balance.detached_at IS NULL OR event.recorded_at < balance.detached_at)
+      AND (meter.aggregation IN ('sum', 'count') OR {live})
       AND NOT EXISTS (SELECT FROM metering_lateentry AS late
                       WHERE late.tenant_id = balance.tenant_id AND late.own_balance_id = balance.id
-                        AND late.event_id = events.event_id)
+                        AND late.event_id = event.id)
 )
 SELECT id, CASE aggregation WHEN 'max' THEN max(quantity)
                             WHEN 'latest' THEN (array_agg(quantity ORDER BY occurred_at DESC, event_id DESC))[1]
@@ -83,7 +85,7 @@ def find_contributions(month: Month) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_PREPARE)
         for scope in Scope:
-            statement = _CONTRIBUTED.format(subject=_SUBJECTS[scope], month=month.name)
+            statement = _CONTRIBUTED.format(subject=_SUBJECTS[scope], month=month.name, live=LIVE)
             cursor.execute(statement, {"scope": scope, "ends": month.ends_at})
 
 

@@ -66,12 +66,12 @@ class Moved:
     arrived: bool
 
 
-def move_clock_to(*, tenant: Tenant, actor: Actor, to: datetime, stops: int = STOPS_IN_CALL) -> Moved:
+def move_clock_to(*, tenant: Tenant, actor: Actor, to: datetime, stops: int = STOPS_IN_CALL, reason: str = "") -> Moved:
     """Move a test workspace's clock to `to`, at most `stops` stops far; audited.
 
     Raises Forbidden `not_a_test_workspace`, Invalid, RevocationPending (the clock may have gone part of the way).
     """
-    begin_clock_move(tenant_id=tenant.id, actor=actor, to=to)
+    begin_clock_move(tenant_id=tenant.id, actor=actor, to=to, reason=reason)
     return go_on_to(tenant_id=tenant.id, to=to, stops=stops)
 
 

@@ -16,11 +16,13 @@ from django.db import connection, transaction
 
 from common.ids import Prefix, encode_id
 from common.quantities import format_quantity
-from metering.domain.enums import OverageStatus
+from metering.domain.enums import Aggregation, OverageStatus
 from metering.models import OverageRecord
 from metering.selectors.buckets import buckets_of
 from metering.selectors.history import kept_since
+from metering.selectors.kept_values import differing_values
 from metering.selectors.proofs import BalanceProof, Proofs
+from metering.services.balance_values import seed_values
 from metering.services.cursors import cursor_name, lock_cursor_waiting
 from metering.services.overage import accrue_overage_of
 from metering.services.overage_records import lock_accrual
@@ -134,6 +136,7 @@ def _repair(tenant: Tenant, kinds: set[str], actor: Actor) -> None:
         # In this order: late entries count in balances, and overage follows from balances.
         _late_entries(tenant.id, changes)
         _used(proofs, tenant.id, changes)
+        _values(tenant.id, changes)
         _held(proofs, tenant.id, changes)
         _burned(proofs, tenant.id, changes)
         if changes:
@@ -165,6 +168,19 @@ def _used(proofs: Proofs, tenant_id: UUID, changes: dict[str, list[Any]]) -> Non
                     continue  # The bill is final: whoever reads the proof decides, not this.
                 cursor.execute(_SET_USED, [right, each.id, tenant_id])
                 changes[f"{encode_id(Prefix.BALANCE, each.id)}.used"] = [_text(each.used), _text(right)]
+
+
+def _values(tenant_id: UUID, changes: dict[str, list[Any]]) -> None:
+    """Balances of meters that do not add up; what a unique meter's balance has seen in months that are gone stays."""
+    since = kept_since()
+    for each in list(differing_values([tenant_id], kept_since=since)):
+        scope = each.scope
+        with connection.cursor() as cursor:
+            cursor.execute(_LOCK, [[each.id], tenant_id])
+            if scope.aggregation is Aggregation.UNIQUE and not (since and scope.window.start < since):
+                seed_values(scope)
+            cursor.execute(_SET_USED, [each.sought, each.id, tenant_id])
+        changes[f"{encode_id(Prefix.BALANCE, each.id)}.used"] = [_text(each.used), _text(each.sought)]
 
 
 def _right(found: BalanceProof) -> Decimal:

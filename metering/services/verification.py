@@ -23,7 +23,9 @@ from metering.domain.rating import rate
 from metering.models import Balance, OverageRecord
 from metering.selectors.billing import Excess, excess_of_licenses
 from metering.selectors.history import kept_since
+from metering.selectors.kept_values import differing_values
 from metering.selectors.proofs import MOST, Counts, Proofs
+from metering.selectors.value_proofs import unequal_values
 from metering.services import overage, rollups
 from metering.services.cursors import Position, cursor_name, read_cursor
 from metering.services.overage_records import lines_as_json
@@ -142,6 +144,19 @@ def _balances(proofs: Proofs) -> Iterator[Difference]:
             f"{balance} of subject {found.subject_id} from {found.period_start.isoformat()} has used "
             f"{_number(found.used)}, its events come to {sought}.",
         )
+
+
+def _values(asked: _Asked) -> Iterator[Difference]:
+    whole = unequal_values(asked.tenants, kept_since=asked.kept_since, limit=MOST)
+    for found in chain(whole, differing_values(asked.tenants, kept_since=asked.kept_since, rest=True)):
+        balance = encode_id(Prefix.BALANCE, found.id)
+        text = (
+            f"{balance} of subject {found.subject_id} from {found.period_start.isoformat()} has used "
+            f"{_number(found.used)}, its events come to {_number(found.sought)}."
+        )
+        if found.used == found.sought:
+            text = f"{balance} knows other values than its events carry, or how often each."
+        yield Difference("balance", found.tenant_id, balance, text)
 
 
 def _held(proofs: Proofs) -> Iterator[Difference]:
@@ -325,6 +340,7 @@ def _number(value: Decimal) -> str:
 #: In the order in which differences are told.
 _CHECKS: Final[Sequence[Callable[[_Asked], Iterator[Difference]]]] = (
     lambda asked: _balances(asked.proofs),
+    _values,
     lambda asked: _held(asked.proofs),
     lambda asked: _late_entries(asked.proofs),
     lambda asked: _register(asked.proofs),

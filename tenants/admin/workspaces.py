@@ -1,7 +1,7 @@
 """Operators' pages of workspaces and their customers."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -73,7 +73,7 @@ class TenantAdmin(ServiceFormMixin, OperatedAdmin):
     """Workspaces: made here or by sign-up, named, limited, suspended and reinstated here."""
 
     form = ServiceForm
-    operations = TENANT_OPERATIONS
+    operations: ClassVar[Sequence[Operation]] = TENANT_OPERATIONS
     related_ids = {}
     list_display = ("slug", "name", "typeid", "mode_label", "status_label", "timezone", "currency", "created_at")
     list_display_links = ("slug",)

@@ -130,7 +130,7 @@ def move_clock(*, tenant_id: UUID, actor: Actor, by: timedelta) -> Tenant:
         return _change(tenant, {"clock_offset": offset}, "tenant.clock_moved", actor)
 
 
-def begin_clock_move(*, tenant_id: UUID, actor: Actor, to: datetime) -> Tenant:
+def begin_clock_move(*, tenant_id: UUID, actor: Actor, to: datetime, reason: str = "") -> Tenant:
     """Note that a test workspace's clock is being moved to `to`; `step_clock` moves it there, stop by stop.
 
     Raises NotFound, Forbidden `not_a_test_workspace`, Invalid where the time has passed there or is too far ahead.
@@ -153,6 +153,7 @@ def begin_clock_move(*, tenant_id: UUID, actor: Actor, to: datetime) -> Tenant:
             action="tenant.clock_moved",
             target=tenant,
             changes={"now": [plain(before), plain(to)]},
+            reason=fields.reason(reason),
         )
         return tenant
 

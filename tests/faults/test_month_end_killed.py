@@ -151,7 +151,12 @@ def records() -> list[Any]:
             OverageRecord.objects.values_list("tenant__slug", "status", "used", "quantity", "amount", "period_start")
         ),
         sorted(OutboxEvent.objects.filter(type="overage.finalized").values_list("tenant__slug", "data__amount")),
-        sorted(Balance.objects.values_list("tenant__slug", "scope", "used", "closed_at__isnull")),
+        sorted(
+            (slug, scope, used, closed_at is None)
+            for slug, scope, used, closed_at in Balance.objects.values_list(
+                "tenant__slug", "scope", "used", "closed_at"
+            )
+        ),
         sorted(UsageRollup.objects.values_list("size", "bucket_start", "total", "events")),
     ]
 
