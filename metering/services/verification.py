@@ -25,7 +25,7 @@ from metering.selectors.billing import Excess, excess_of_licenses
 from metering.selectors.history import kept_since
 from metering.selectors.kept_values import differing_values
 from metering.selectors.proofs import MOST, Counts, Proofs
-from metering.selectors.value_proofs import unequal_values
+from metering.selectors.value_proofs import UnequalValue, unequal_values
 from metering.services import overage, rollups
 from metering.services.cursors import Position, cursor_name, read_cursor
 from metering.services.overage_records import lines_as_json
@@ -148,7 +148,11 @@ def _balances(proofs: Proofs) -> Iterator[Difference]:
 
 def _values(asked: _Asked) -> Iterator[Difference]:
     whole = unequal_values(asked.tenants, kept_since=asked.kept_since, limit=MOST)
-    for found in chain(whole, differing_values(asked.tenants, kept_since=asked.kept_since, rest=True)):
+    rest = (
+        UnequalValue(each.id, each.tenant_id, each.subject_id, each.period_start, each.used, each.sought)
+        for each in differing_values(asked.tenants, kept_since=asked.kept_since, rest=True)
+    )
+    for found in chain(whole, rest):
         balance = encode_id(Prefix.BALANCE, found.id)
         text = (
             f"{balance} of subject {found.subject_id} from {found.period_start.isoformat()} has used "
