@@ -23,13 +23,24 @@ def pytest_configure() -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    if stores is not None and not session.config.option.collectonly:
+    if not session.config.option.collectonly and not _only_hands_out(session.config):
         stores.start()
 
 
-def pytest_unconfigure() -> None:
-    if stores is not None:
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not _only_hands_out(config):
         stores.stop()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    # A worker chooses its own servers, which it could not if it knew the settings before it reads this file.
+    del os.environ["DJANGO_SETTINGS_MODULE"]
+
+
+def _only_hands_out(config: pytest.Config) -> bool:
+    """Whether the tests run in workers, and this is not one of them."""
+    return bool(getattr(config.option, "numprocesses", None)) and not hasattr(config, "workerinput")
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,7 @@
-"""The PostgreSQL and the Valkey of a test run: real servers in a temporary `VAR_DIR`, one of each for all workers.
+"""The PostgreSQL and the Valkey of a test run: real servers in a temporary `VAR_DIR`.
 
-The main process chooses the addresses before Django reads its settings, starts the servers when the run begins and
-removes everything at the end. pytest-xdist's workers inherit the addresses; each has a database of its own
-(pytest-django names it after the worker) and a numbered Valkey database of its own.
+Each process that runs tests has its own, also with pytest-xdist: what one does to its servers (a transaction that is
+left open holds back roll-ups, a full Valkey) is never seen by another. The process that only hands out tests has none.
 """
 
 from __future__ import annotations
@@ -12,12 +11,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from django.conf import settings
-
 from licensing_site.embedded import EmbeddedPostgres, EmbeddedValkey
 from licensing_site.embedded.account import server_account
 from licensing_site.embedded.places import socket_folder
-from licensing_site.embedded.valkey import DATABASES
 
 #: Fixed, so that servers which tests start share keys with the test's own process.
 SECRETS = {
@@ -49,17 +45,9 @@ class TestStores:
         remove_var_dir(self.var_dir)
 
 
-def prepare_environment() -> TestStores | None:
-    """Point settings at the servers of this run; None in a worker, whose main process runs them."""
+def prepare_environment() -> TestStores:
+    """Choose the addresses of this process's servers and point settings at them, before Django reads these."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "licensing_site.settings"
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    if worker:
-        url = os.environ["PERMETER_TEST_VALKEY"]
-        os.environ["REDIS_URL"] = f"{url}?db={1 + int(worker.removeprefix('gw')) % (DATABASES - 1)}"
-        if settings.configured:
-            # A worker inherits the name of the settings, so pytest-django has read them before this conftest.
-            settings.REDIS_URL = settings.CACHES["default"]["LOCATION"] = os.environ["REDIS_URL"]
-        return None
     stores = TestStores(make_var_dir())
     os.environ.update(
         SECRETS,
@@ -67,7 +55,6 @@ def prepare_environment() -> TestStores | None:
         VAR_DIR=str(stores.var_dir),
         DATABASE_URL=stores.postgres.url,
         REDIS_URL=stores.valkey.url,
-        PERMETER_TEST_VALKEY=stores.valkey.url.partition("?")[0],
     )
     return stores
 
