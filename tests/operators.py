@@ -25,12 +25,15 @@ from licenses.models import (
 )
 from metering.domain.enums import QuotaMode, Scope
 from metering.models import (
+    CallProfile,
     EventId,
     HoldLine,
     LateEntry,
     OverageRecord,
     RateCardEntry,
     RollupCursor,
+    RunawayIncident,
+    RunawayPolicy,
     TopUp,
     TopUpBurn,
     UsageRollup,
@@ -54,6 +57,16 @@ from tenants.services.sealing import seal_audit
 from tests.metering.ledger_rows import Workspace
 from webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 
+_RUNAWAY = {
+    "rule": "calls_per_minute",
+    "limit": "100",
+    "action": "notify",
+    "window": 60,
+    "minimum_calls": None,
+    "meter": None,
+    "throttle_to": None,
+    "for": None,
+}
 PASSWORD = "correct horse battery staple"
 
 
@@ -190,6 +203,19 @@ def _add_metering(shop: Shop) -> None:
         EventId.objects.get(event_ids__contains=[event.pk]),
         HoldLine.objects.get(hold=hold),
         TopUpBurn.objects.create(tenant=tenant, top_up=top_up, balance=balance, quantity=Decimal(4)),
+        RunawayPolicy.objects.create(tenant=tenant, plan=workspace.plan, rules=[_RUNAWAY]),
+        RunawayIncident.objects.create(
+            tenant=tenant,
+            agent=workspace.agent,
+            rule="calls_per_minute",
+            rule_key="calls_per_minute:notify:",
+            action="notify",
+            terms={**_RUNAWAY, "plan": None},
+            observed=101,
+            threshold=100,
+            detected_at=now,
+        ),
+        CallProfile.objects.create(tenant=tenant, agent=workspace.agent, first_hour=400_000, peaks={"400000": 12}),
         LateEntry.objects.create(
             tenant=tenant,
             event_id=event.pk,

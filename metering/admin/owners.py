@@ -14,6 +14,7 @@ from licenses.admin.catalogue import PlanAdmin
 from licenses.admin.licenses import LicenseAdmin
 from licenses.models import Agent, AgentKey, License, Plan, Product
 from metering.admin.clocks import CLOCK_OPERATIONS
+from metering.admin.runaway import incidents_of_agent, rules_of_agent, rules_of_plan
 from metering.models import Meter, OverageRecord, Price, Quota
 from metering.selectors.applicable import QuotaStanding, quotas_applying
 from metering.selectors.overages import list_overages
@@ -75,6 +76,7 @@ class MeteredPlanAdmin(PlanAdmin):
             lambda: _plan_quotas(row),
             "metering.view_quota",
         )
+        yield rules_of_plan(row)
         yield Panel("Prices", ["Meter", "Model", "Unit price", "Currency"], lambda: _prices(row), "metering.view_price")
         yield from super().panels(request, row)
 
@@ -97,6 +99,8 @@ class MeteredAgentAdmin(AgentAdmin):
     def panels(self, request: HttpRequest, row: Agent) -> Iterable[Panel]:
         """How it stands, and what it did last."""
         yield _quotas(lambda at: quotas_applying(row.tenant, agent=row, at=at), row.tenant)
+        yield incidents_of_agent(row)
+        yield rules_of_agent(row)
         yield Panel(
             f"Last {SHOWN_EVENTS} events",
             ["Occurred at", "Meter", "Quantity", "Dimensions", "Kind", "Id it gave"],

@@ -26,6 +26,7 @@ from tenants.models import Tenant
 from tenants.selectors.clocks import clock_of
 from tenants.services import fields
 from tenants.services.auditing import record_audit
+from tenants.services.changes import plain
 from tenants.services.epochs import republish
 from tenants.services.outbox import emit_event
 
@@ -98,9 +99,9 @@ def undo_incident(*, tenant: Tenant, incident_id: UUID, actor: Actor, reason: st
         record_audit(
             tenant_id=tenant.id,
             actor=actor,
-            action="agent.runaway_undone",
-            target=agent,
-            changes={"incident": [None, incident.public_id], "lifted": [None, lifted.value]},
+            action="runaway_incident.undone",
+            target=incident,
+            changes={"undone_at": [None, plain(now)], "lifted": [None, lifted.value]},
             reason=reason,
         )
     return incident

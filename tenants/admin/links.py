@@ -36,6 +36,8 @@ PAGES: dict[str, str] = {
     Prefix.TOP_UP: "metering_topup",
     Prefix.OVERAGE: "metering_overagerecord",
     Prefix.BALANCE: "metering_balance",
+    Prefix.RUNAWAY_POLICY: "metering_runawaypolicy",
+    Prefix.RUNAWAY_INCIDENT: "metering_runawayincident",
     Prefix.ENDPOINT: "webhooks_webhookendpoint",
     Prefix.DELIVERY: "webhooks_webhookdelivery",
 }

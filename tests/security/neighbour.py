@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from common.ids import encode_id, new_id, parse_any_id
 from metering.services.overage import accrue_overage
+from metering.services.runaway_guard import watch_agents
 from tests.agent_door import AgentDoor
 from tests.vendor_api.door import Door
 
@@ -62,6 +63,10 @@ class Neighbour:
         signed = self.agents_door.post("/tokens", {"audience": f"audience-{tag}"})
         assert signed.status == 201, signed
         accrue_overage(everything=True)
+        rule = {"rule": "calls_per_minute", "limit": 1, "action": "notify"}
+        assert door.patch(f"/agents/{agent['id']}", {"runaway": [rule]}).status == 200
+        watch_agents()
+        [incident] = door.listed("/runaway-incidents")
         [overage] = door.listed("/overages")
         self.ids = {
             "products": product["id"],
@@ -79,6 +84,7 @@ class Neighbour:
             "top-ups": top_up["id"],
             "holds": held["hold"]["id"],
             "overages": overage["id"],
+            "runaway-incidents": incident["id"],
             "jobs": door.post("/periods/close", {"before": "2026-01-01T00:00:00Z"})["id"],
             "api-keys": publishable["id"],
             "audit-entries": door.listed("/audit-entries")[0]["id"],

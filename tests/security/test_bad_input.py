@@ -10,10 +10,12 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from common.ids import Prefix, decode_id
 from tests.http_client import Answer, Line
 from tests.live_shop import unique
 from tests.security.routes import Route, all_routes
@@ -140,6 +142,7 @@ def offer(live_stack: LiveStack) -> Offer:
         activated = AgentDoor(shop.agent_key).post("/activations", {"fingerprint": "host-7"})
         signed = AgentDoor(shop.agent_key).post("/tokens", {})
         key = door.made("/api-keys", {"name": "app", "kind": "publishable"})
+        [incident] = _run_away(door, shop.agent["id"])
         ids = {
             "products": shop.product["id"],
             "features": shop.models["id"],
@@ -155,8 +158,23 @@ def offer(live_stack: LiveStack) -> Offer:
             "signing-keys": door.listed("/signing-keys")[0]["id"],
             "quotas": quota["id"],
             "api-keys": key["id"],
+            "runaway-incidents": incident["id"],
         }
     return Offer(live_stack, door.tenant.id, door.key, shop.agent_key, ids)
+
+
+def _run_away(door: Any, agent_id: str) -> list[Any]:
+    """The incidents of an agent that called more than once within a minute."""
+    from metering.services.runaway_guard import watch_agents
+    from tests.metering.runaway_world import count
+
+    rule = {"rule": "calls_per_minute", "limit": 1, "action": "notify"}
+    assert door.patch(f"/agents/{agent_id}", {"runaway": [rule]}).status == 200
+    now = datetime.now(UTC)
+    count(door.tenant.id, decode_id(Prefix.AGENT, agent_id), 2, at=now)
+    watch_agents(now=now)
+    incidents: list[Any] = door.listed("/runaway-incidents", agent=agent_id)
+    return incidents
 
 
 def reading_routes() -> list[tuple[Route, str]]:

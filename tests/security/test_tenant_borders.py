@@ -153,6 +153,7 @@ def references(us: Neighbour) -> dict[str, tuple[str, Callable[[str], tuple[str,
     ids = us.ids
     quota = {"meter": ids["meters"], "limit": 5, "period": "week"}
     price = {"currency": "USD", "model": "per_unit", "unit_price": "1"}
+    spend = {"rule": "spend_per_hour", "limit": "5", "action": "notify"}
     plan = {"code": "fresh", "name": "Fresh", "product": ids["products"]}
 
     def post(path: str, **body: Any) -> tuple[str, str, dict[str, Any]]:
@@ -174,6 +175,8 @@ def references(us: Neighbour) -> dict[str, tuple[str, Callable[[str], tuple[str,
         ),
         "create_plan quotas.meter": ("meters", lambda x: post("/plans", **plan, quotas=[{**quota, "meter": x}])),
         "create_plan prices.meter": ("meters", lambda x: post("/plans", **plan, prices=[{**price, "meter": x}])),
+        "create_plan runaway.meter": ("meters", lambda x: post("/plans", **plan, runaway=[{**spend, "meter": x}])),
+        "update_plan runaway.meter": ("meters", lambda x: patch(own_plan, runaway=[{**spend, "meter": x}])),
         "update_plan product": ("products", lambda x: patch(own_plan, product=x)),
         "update_plan grants.feature": ("features", lambda x: patch(own_plan, grants=[{"feature": x, "value": True}])),
         "update_plan quotas.meter": ("meters", lambda x: patch(own_plan, quotas=[{**quota, "meter": x}])),
@@ -198,6 +201,14 @@ def references(us: Neighbour) -> dict[str, tuple[str, Callable[[str], tuple[str,
         "update_license grants.feature": (
             "features",
             lambda x: patch(own_license, grants=[{"feature": x, "value": True}]),
+        ),
+        "create_agent runaway.meter": (
+            "meters",
+            lambda x: post("/agents", license=ids["licenses"], name="fresh", runaway=[{**spend, "meter": x}]),
+        ),
+        "update_agent runaway.meter": (
+            "meters",
+            lambda x: patch(f"/agents/{ids['agents']}", runaway=[{**spend, "meter": x}]),
         ),
         "create_agent license": ("licenses", lambda x: post("/agents", license=x, name="fresh")),
         "create_agent parent_id": (

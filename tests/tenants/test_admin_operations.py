@@ -49,6 +49,7 @@ CASES = [
     Case("licenses.agent", "suspend_subtree", "agent.suspended", "suspended"),
     Case("licenses.agent", "resume", "agent.resumed", "active", after="suspend"),
     Case("licenses.agent", "revoke", "agent.revoked", "revoked", for_good=True),
+    Case("metering.runawayincident", "undo", "runaway_incident.undone", ""),
     Case("tenants.apikey", "revoke", "api_key.revoked", "", for_good=True),
     Case("licenses.agentkey", "revoke", "agent_key.revoked", "", for_good=True),
     Case("licenses.signingkey", "rotate", "signing_key.retired", "retired"),
@@ -85,7 +86,10 @@ def told(answer: Any) -> list[tuple[str, str]]:
 
 
 def is_in(row: Any, status: str) -> bool:
-    return row.status == status if status else row.revoked_at is not None
+    if status:
+        return bool(row.status == status)
+    ended = "undone_at" if hasattr(row, "undone_at") else "revoked_at"
+    return getattr(row, ended) is not None
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

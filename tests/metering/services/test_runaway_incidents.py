@@ -48,8 +48,8 @@ def throttle_by_hand(world: World, limit: int) -> dict[str, Any]:
 
 
 def lifted(world: World) -> str:
-    entry = AuditEntry.objects.filter(action="agent.runaway_undone").latest("at")
-    assert (entry.target_id, entry.actor_name) == (world.agent.public_id, ACTOR.name)
+    entry = AuditEntry.objects.filter(action="runaway_incident.undone").latest("at")
+    assert (entry.target_id, entry.actor_name) == (world.incidents()[0].public_id, ACTOR.name)
     return str(entry.changes["lifted"][1])
 
 
@@ -73,7 +73,7 @@ def test_undo__twice__is_the_same_as_once(world: World) -> None:
 
     assert (second.undone_at, second.undo_reason) == (first.undone_at, "a planned run")
     assert world.fresh().status == AgentStatus.SUSPENDED
-    assert AuditEntry.objects.filter(action="agent.runaway_undone").count() == 1
+    assert AuditEntry.objects.filter(action="runaway_incident.undone").count() == 1
 
 
 def test_undo__of_a_throttle__lifts_it(world: World) -> None:
