@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from tests.faults.steady_load import SteadyLoad
@@ -23,6 +26,21 @@ def test_web_process__killed_under_load__loses_nothing_and_is_replaced(hurt_stac
 
     assert steady.troubles.keys() <= {"no answer"}
     assert steady.troubles, "nobody noticed: the kill came when nothing was under way"
+    steady.check()
+
+
+def test_web__asked_to_end_under_load__answers_what_it_took_in_and_is_replaced(hurt_stack: LiveStack) -> None:
+    steady = SteadyLoad(LiveShop(hurt_stack))
+
+    with under_load(steady.lines(), steady.send_something) as load:
+        load.wait_for_rounds(2)
+        web = hurt_stack.pid("web")
+        os.kill(web, signal.SIGTERM)
+        hurt_stack.wait_until_ready(name="web", other_than=web)
+        load.wait_for_rounds(2)
+
+    # Nobody accepts connections for a moment; whoever was inside was answered.
+    assert steady.troubles.keys() <= {"no answer"}
     steady.check()
 
 
