@@ -24,6 +24,7 @@ from vendor_api.views import (
     top_ups,
     unknown,
     usage,
+    usage_events,
     usage_imports,
 )
 
@@ -88,6 +89,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("top-ups/<str:id>", top_ups.TopUpView.as_view()),
     path("top-ups/<str:id>/void", top_ups.TopUpVoidView.as_view()),
     path("usage", usage.UsageView.as_view()),
+    path("usage/events", usage_events.UsageEventsView.as_view()),
+    path("usage/events/export", usage_events.ExportUsageEventsView.as_view()),
+    path("usage/events/<str:id>", usage_events.UsageEventView.as_view()),
     path("usage/import", usage_imports.UsageImportView.as_view()),
     path("usage/void", corrections.VoidUsageByIdView.as_view()),
     path("usage/<str:id>/void", corrections.VoidUsageView.as_view()),
