@@ -56,7 +56,7 @@ class ExportUsageEventsView(VendorView):
             summary="Export raw events as CSV or NDJSON",
             description=(
                 "All that the filters leave, by time of use, oldest first, however many. Cells of CSV that a "
-                "spreadsheet would run as a formula begin with an apostrophe. `format=ndjson` gives a JSON object a line."
+                "spreadsheet would run as a formula begin with an apostrophe. `format=ndjson`: a JSON object a line."
             ),
             tag="Usage",
             scope=Scope.USAGE_READ,
