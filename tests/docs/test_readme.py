@@ -56,7 +56,7 @@ def paste(shell: str, *, folder: Path, name: str = "README.md", patience: float 
         timeout=patience,
         check=False,
     )
-    assert done.stderr == ""
+    assert done.stderr == "", done.stderr[-3000:]
     assert done.returncode == 0
     printed: dict[tuple[int, int], str] = {}
     waiting: list[str] = []

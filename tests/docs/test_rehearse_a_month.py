@@ -29,4 +29,4 @@ def test_page__pasted_line_by_line__ends_with_the_bill(checkout: Path, time: str
     [bill] = bills["data"]
     assert (bill["status"], bill["used"], bill["quantity"], bill["amount"]) == ("finalized", "1500", "500", "2.50")
     assert bill["finalized_at"] == bill["period_end"].replace("T00:", "T01:")
-    assert license["state"] == "expired"
+    assert license["status"] == "expired"

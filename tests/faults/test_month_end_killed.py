@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from common.clock import FixedClock
-from licensing_site.environment import BASE_DIR
 from metering.domain.enums import BucketSize, OverageStatus, Scope
 from metering.models import Balance, OverageRecord, UsageRollup
 from metering.services.closing import close_periods
@@ -28,6 +21,7 @@ from tenants.domain.enums import JobStatus
 from tenants.models import Job, OutboxEvent
 from tenants.services.jobs import create_job
 from tests.factories import ACTOR
+from tests.faults.traps import die_at
 from tests.metering.ledger_rows import DECEMBER, NOVEMBER, Workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -59,74 +53,22 @@ STEPS = {
     "job finished": ("running_jobs", "finish_job", "after"),
 }
 
-TRAP = """
-import os, signal, sys
-from importlib import import_module
-
-import django
-
-django.setup()
+WORK = """
 from datetime import datetime
 from uuid import UUID
 
-from django.db import connection
-
 from common.clock import FixedClock
-
-name, function, moment, now, job = sys.argv[1:]
-module = import_module(f"metering.services.{name}")
-called = getattr(module, function)
-
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def trapped(*arguments, **more):
-    if moment == "before":
-        die()
-    result = called(*arguments, **more)
-    if moment == "after":
-        die()
-    commit = connection._commit
-
-    def at_commit():
-        if moment == "before commit":
-            die()
-        commit()
-        die()
-
-    connection._commit = at_commit
-    return result
-
-
-setattr(module, function, trapped)
 from metering.services import closing, overage, rollups, running_jobs
 
-if hasattr(running_jobs, "_WORK"):
-    running_jobs._WORK = {**running_jobs._WORK, "periods.close": running_jobs._close_periods}
+now = datetime.fromisoformat("{now}")
+running_jobs._WORK = {{**running_jobs._WORK, "periods.close": running_jobs._close_periods}}
 closing.CHUNK = 1
-closing.real_clock = lambda: FixedClock(datetime.fromisoformat(now))
+closing.real_clock = lambda: FixedClock(now)
 rollups.roll_up_usage(chunk=2)
 overage.accrue_overage(everything=True)
-running_jobs.run_job(job_id=UUID(job))
-closing.close_periods(now=datetime.fromisoformat(now))
+running_jobs.run_job(job_id=UUID("{job}"))
+closing.close_periods(now=now)
 """
-
-
-def run_into(step: str, job: Job) -> None:
-    """A worker of its own that closes the month and dies at this step."""
-    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
-    env = {**os.environ, "DATABASE_URL": url, "PYTHONPATH": str(BASE_DIR)}
-    worker = subprocess.run(
-        [sys.executable, "-c", TRAP, *STEPS[step], AFTER_THE_END.isoformat(), str(job.id)],
-        cwd=BASE_DIR,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert worker.returncode == -signal.SIGKILL, f"it did not get to {step}: {worker.stderr[-2000:]}"
 
 
 def month_that_ends() -> Job:
@@ -169,7 +111,8 @@ def test_month_end__worker_killed_at_each_step__one_right_set_of_records(
     # Real time has not got to the month's end yet.
     monkeypatch.setattr("metering.services.closing.real_clock", lambda: FixedClock(AFTER_THE_END))
 
-    run_into(step, job)
+    # A worker of its own closes the month and dies at this step.
+    die_at(*STEPS[step], WORK.format(now=AFTER_THE_END.isoformat(), job=job.id))
     Job.objects.filter(status=JobStatus.RUNNING).update(lease_until=timezone.now() - timedelta(seconds=1))
     for _ in range(2):
         run_job()
