@@ -41,7 +41,8 @@ class Product:
         real = datetime.now(UTC)
         self.offset = datetime(real.year + 1, 3, 27, 20, 5, tzinfo=UTC) - real
         Tenant.objects.filter(pk=self.tenant.pk).update(clock_offset=self.offset)
-        ensure_partitions(self.now() - 60 * DAY, 8)
+        self._began = self.now() - 40 * DAY
+        ensure_partitions(self._began, 8)
         self.zone = ZoneInfo(zone)
         self.fault: Fault | None = None
         self.struck = False
@@ -219,7 +220,7 @@ class Product:
     def usage(self, meter: str, by: str) -> dict[str | None, Decimal]:
         """All that was recorded of a meter, by `agent`, `license`, `customer` or a dimension."""
         now = self.now()
-        span = {"from": (now - 60 * DAY).isoformat(), "to": (now + DAY).isoformat()}
+        span = {"from": self._began.isoformat(), "to": (now + DAY).isoformat()}
         answer = self.vendor("GET", "/usage", meter=meter, group_by=by, **span)
         found = {row["group"][by]: Decimal(row["value"]) for row in answer["data"]}
         assert Decimal(answer["total"]) == sum(found.values(), Decimal(0))
