@@ -86,3 +86,25 @@ def test_hold__whose_connection_dies_at_every_statement__reserves_once(story: Me
             story.lose_a_connection(statement, after)
             story.settle(len(story.book.holds) - 1, [tokens("1")], final=True, part=0)
             story.balances_agree()
+
+
+def test_void__in_a_period_that_is_billed__gives_back_exactly_the_difference(story: MeteringMachine) -> None:
+    story.record("solo", [(tokens("7"), None), (tokens("2.5"), None)])
+    story.wait(12 * DAY)
+    story.close_periods()
+    story.void(1)
+    story.rest()
+    assert [(bill.status, bill.quantity, bill.amount) for bill in story.book.bills] == [
+        ("finalized", Decimal("6.5"), Decimal("6.50")),
+        ("credit", Decimal("-2.5"), Decimal("-2.50")),
+    ]
+
+
+def test_void__in_a_period_that_was_not_billed__makes_no_bill_by_what_the_terms_are_now(story: MeteringMachine) -> None:
+    story.record("other", [(tokens("1"), None), (tokens("1"), None)])
+    story.wait(12 * DAY)
+    story.close_periods()
+    story.change_plan("pro", terms("0", "1"), Decimal(10))
+    story.void(1)
+    story.rest()
+    assert story.book.bills == []

@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from tests.property.metering_model.book import Book
 from tests.property.metering_model.rules import charge
-from tests.property.metering_model.things import AGENTS, LICENSES, Bill, Place
+from tests.property.metering_model.things import AGENTS, LICENSES, ZERO, Bill, Place
 
 GRACE = timedelta(hours=1)
 
 
+@dataclass
+class Final:
+    """A bill that was made, and how it stands after its corrections."""
+
+    bill: Bill
+    price: Mapping[str, Any]
+    used: Decimal
+
+    def corrected(self, used: Decimal) -> Bill | None:
+        """The record of the difference that other usage makes."""
+        before, after = (max(ZERO, each - self.bill.limit) for each in (self.used, used))
+        self.used = used
+        if before == after:
+            return None
+        amount = charge(after, self.price) - charge(before, self.price)
+        return self.bill._replace(status="credit", used=used, quantity=after - before, amount=amount)
+
+
+@dataclass
 class Ledger(Book):
     """The book, and what it comes to in money."""
+
+    final: dict[Place, Final] = field(default_factory=dict)
 
     def change_plan(self, license: str, plan: str, now: datetime) -> None:
         """Another plan: what the old one's quotas have counted stays as it is, the new one's count all there was."""
@@ -22,7 +45,7 @@ class Ledger(Book):
         self.plan_of[license] = plan
         for place in before - self._plan_places(license):
             if place in self.touched - self.closed and place not in self.let_go:
-                self.let_go[place] = now, self.used(place)
+                self.let_go[place] = now, len(self.facts)
         for quota in self.quotas:
             if quota.live and (quota.counting.origin, quota.counting.scope, quota.mode) == (plan, "license", "soft"):
                 self._take_up(self.place(quota, license, now))
@@ -41,8 +64,23 @@ class Ledger(Book):
     def close(self, now: datetime, *, grace: timedelta = GRACE) -> None:
         """End the periods that ended longer ago than the grace."""
         due = {place for place in self.touched - self.closed if place.window.end <= now - grace}
-        self.bills += [bill._replace(status="finalized") for place in due for bill in self._bill(place)]
+        for place in due:
+            for bill in self._bill(place):
+                self.bills.append(bill._replace(status="finalized"))
+                self.final[place] = Final(bill, self._price_of(place) or {}, bill.used)
         self.closed |= due
+
+    def void(self, license: str, id: str) -> None:
+        """Take back all that was counted under an id; final bills get a record of the difference."""
+        self.voided |= set(self.facts_of[license, id])
+        for place, final in self.final.items():
+            correction = final.corrected(self._used_for_bill(place))
+            if correction is not None:
+                self.bills.append(correction)
+
+    def _used_for_bill(self, place: Place) -> Decimal:
+        """What was let go of counts no more than it had by then."""
+        return self.used(place, facts=self.let_go[place][1] if place in self.let_go else None)
 
     def open_bills(self) -> list[Bill]:
         return [bill for place in self.touched - self.closed for bill in self._bill(place)]
@@ -55,7 +93,7 @@ class Ledger(Book):
             return
         limit = next(quota.limit for quota in self.quotas if quota.counting == place.counting)
         limit += self.burnt(place)
-        used = self.let_go[place][1] if place in self.let_go else self.used(place)
+        used = self._used_for_bill(place)
         if used > limit:
             start, over = place.window.start, used - limit
             yield Bill(place.subject, place.counting.meter, start, "open", limit, used, over, charge(over, price))

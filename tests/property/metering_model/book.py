@@ -41,7 +41,9 @@ class Book:
     quotas: list[Quota] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     moved: dict[tuple[int, Place], Place] = field(default_factory=dict)
-    let_go: dict[Place, tuple[datetime, Decimal]] = field(default_factory=dict)
+    let_go: dict[Place, tuple[datetime, int]] = field(default_factory=dict)
+    facts_of: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    voided: set[int] = field(default_factory=set)
     register: dict[tuple[str, str], Known] = field(default_factory=dict)
     holds: list[Hold] = field(default_factory=list)
     touched: set[Place] = field(default_factory=set)
@@ -67,16 +69,22 @@ class Book:
     def place(self, quota: Quota, subject: str, at: datetime) -> Place:
         return Place(quota.counting, subject, window_of(quota.counting.period, at, self.zone))
 
-    def used(self, place: Place) -> Decimal:
+    def used(self, place: Place, *, facts: int | None = None) -> Decimal:
+        """What counts in a place; with `facts`, of the first so many."""
         own = (
             fact.line.quantity
-            for number, fact in enumerate(self.facts)
-            if place.counting.takes(fact.line)
+            for number, fact in enumerate(self.facts[:facts])
+            if number not in self.voided
+            and place.counting.takes(fact.line)
             and place.subject in fact.subjects(place.counting.scope)
             and fact.at in place.window
             and (number, place) not in self.moved
         )
-        late = (self.facts[number].line.quantity for (number, _), to in self.moved.items() if to == place)
+        late = (
+            self.facts[number].line.quantity
+            for (number, _), to in self.moved.items()
+            if to == place and number not in self.voided and (facts is None or number < facts)
+        )
         return sum(own, ZERO) + sum(late, ZERO)
 
     def held(self, place: Place, now: datetime) -> Decimal:
@@ -148,6 +156,7 @@ class Book:
             same = known.kind == "usage" and known.payload == tuple(line) and dated in (None, known.at)
             return "duplicate" if same else "conflict"
         self.register[AGENTS[agent][0], id] = Known("usage", tuple(line), at, dated is not None)
+        self.facts_of[AGENTS[agent][0], id] = [len(self.facts)]
         self._count(agent, line, at, now)
         return "recorded"
 
@@ -167,6 +176,7 @@ class Book:
             return "refused", refused
         self.register[license, id] = Known(mode, payload, now, False)
         if mode == "consume":
+            self.facts_of[license, id] = [len(self.facts) + number for number in range(len(lines))]
             for line in lines:
                 self._count(agent, line, now, now)
         else:

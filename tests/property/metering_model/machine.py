@@ -277,6 +277,13 @@ class MeteringMachine(RuleBasedStateMachine):
             "prices": [] if price is None else [{"meter": "tokens", "currency": "USD", **price}],
         }
 
+    @precondition(lambda self: self.book.facts_of)
+    @rule(pick=picks)
+    def void(self, pick: int) -> None:
+        license, id = list(self.book.facts_of)[pick % len(self.book.facts_of)]
+        self.book.void(license, id)
+        self.product.void(license, id)
+
     def _own_quotas(self) -> list[Quota]:
         return [quota for quota in self.book.quotas if quota.live and quota.counting.origin == "own"]
 
@@ -373,9 +380,9 @@ class MeteringMachine(RuleBasedStateMachine):
         for meter in ("tokens", "calls"):
             for by, name in (("agent", lambda fact: fact.agent), ("customer", lambda fact: LICENSES[fact.license])):
                 expected: Counter[str] = Counter()
-                for fact in self.book.facts:
+                for number, fact in enumerate(self.book.facts):
                     if fact.line.meter == meter:
-                        expected[name(fact)] += fact.line.quantity
+                        expected[name(fact)] += 0 if number in self.book.voided else fact.line.quantity
                 assert self.product.usage(meter, by) == dict(expected), (meter, by)
         assert self.product.differences() == []
 

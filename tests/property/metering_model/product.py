@@ -186,6 +186,9 @@ class Product:
         [found] = self.vendor("GET", "/quotas", plan=plan, meter=meter)["data"]
         return str(found["id"])
 
+    def void(self, license: str, id: str) -> None:
+        self.vendor("POST", "/usage/void", {"id": id, "license": self.licenses[license]})
+
     # --- workers
 
     def move(self, by: timedelta) -> None:
