@@ -16,7 +16,7 @@ from metering.domain.ledger import Place
 from metering.domain.numbers import EXACT
 from metering.domain.quota_keys import event_digest
 from metering.domain.terms import QuotaTerms
-from metering.models import EventId, Meter, UsageEvent
+from metering.models import Balance, EventId, Meter, UsageEvent
 from tenants.models import TenantQuerySet
 
 #: Licences whose ids are looked for in one statement.
@@ -100,6 +100,11 @@ def places_of(event: UsageEvent, quotas: Iterable[QuotaTerms] = ()) -> list[Plac
     with connection.cursor() as cursor:
         cursor.execute(_PLACES, parameters)
         return [Place(counts_in, own, terms.get((key, subject))) for counts_in, own, key, subject in cursor.fetchall()]
+
+
+def used_of(tenant_id: UUID, balances: Iterable[UUID]) -> dict[UUID, Decimal]:
+    """What these balances have used."""
+    return dict(Balance.objects.for_tenant(tenant_id).filter(id__in=list(balances)).values_list("id", "used"))
 
 
 def _beside(event: UsageEvent, meters: Sequence[UUID]) -> TenantQuerySet[UsageEvent]:

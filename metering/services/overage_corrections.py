@@ -1,6 +1,6 @@
 """Final bills put right: by records of exactly the difference, or by voiding them. A final record never changes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -53,12 +53,12 @@ def standing_bill(record: OverageRecord) -> Bill:
 
 
 def bill_corrected_balances(
-    *, tenant_id: UUID, balances: Iterable[UUID], at: datetime, reason: str
+    *, tenant_id: UUID, balances: Iterable[UUID], risen: Collection[UUID], at: datetime, reason: str
 ) -> list[OverageRecord]:
     """Bring the bills of these closed balances to what they have used by now; the records that were written.
 
     Inside the caller's transaction, under the configuration lock, so that no period closes meanwhile. A bill that was
-    voided stays so. Where there was none and something is over now, the first bill of the period is made.
+    voided stays so. Where there was none and one of those `risen` is over now, the first bill of the period is made.
     """
     closed = Balance.objects.for_tenant(tenant_id).filter(
         id__in=list(balances), closed_at__isnull=False, scope=Scope.LICENSE, plan_id__isnull=False
@@ -72,7 +72,8 @@ def bill_corrected_balances(
         correction = correct(before, replace(before, used=balance.used))
         if correction is not None:
             written.append(_write(record, correction, _price_of(record), at=at, reason=reason))
-    unbilled = [balance for balance in used.values() if not final.filter(balance_id=balance.id).exists()]
+    anew = [balance for balance in used.values() if balance.id in risen]
+    unbilled = [balance for balance in anew if not final.filter(balance_id=balance.id).exists()]
     _bill_anew(tenant_id, unbilled, at)
     return written
 

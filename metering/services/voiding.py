@@ -26,7 +26,15 @@ from metering.domain.numbers import EXACT
 from metering.domain.quota_keys import event_digest
 from metering.domain.terms import Caller, MeterTerms, QuotaTerms
 from metering.models import UsageEvent
-from metering.selectors.corrections import Standing, derived_of, event_of, events_of_client_id, places_of, standing_of
+from metering.selectors.corrections import (
+    Standing,
+    derived_of,
+    event_of,
+    events_of_client_id,
+    places_of,
+    standing_of,
+    used_of,
+)
 from metering.selectors.terms import load_caller
 from metering.services.ledger import post
 from metering.services.overage_corrections import bill_corrected_balances
@@ -165,12 +173,15 @@ class Correcting:
 
     def post(self, requests: Sequence[Request], *, reason: str) -> None:
         """Count corrections, and bring closed bills to what is right by now."""
+        touched = {place.balance_id for request in requests for line in request.lines for place in line.places or ()}
+        before = used_of(self.tenant.id, touched)
         post(requests)
         done = [request for request in requests if request.verdict is Verdict.DONE]
         places = [(line.meter, place) for request in done for line in request.lines for place in line.places or ()]
         recount_balances(self.tenant.id, {place.balance_id for meter, place in places if not meter.aggregation.adds_up})
-        touched = {place.balance_id for _, place in places}
-        bill_corrected_balances(tenant_id=self.tenant.id, balances=touched, at=self.at, reason=reason)
+        # What only went down is no reason to bill a period that was closed without a bill.
+        risen = {id for id, used in used_of(self.tenant.id, touched).items() if used > before[id]}
+        bill_corrected_balances(tenant_id=self.tenant.id, balances=touched, risen=risen, at=self.at, reason=reason)
 
     def _quotas_of(self, event: UsageEvent) -> tuple[QuotaTerms, ...]:
         """The quotas that hold for the event's agent or licence today."""
