@@ -161,7 +161,7 @@ def _budget(asked: BudgetRequest) -> dict[str, Any]:
     return {
         "meter": asked.meter,
         "limit": _plain(asked.limit),
-        "period": asked.period,
+        "period": asked.period if isinstance(asked.period, str) else {"rolling": asked.period.rolling},
         "mode": asked.mode,
         "filter": None if asked.filter is UNSET else _plain(asked.filter),
     }

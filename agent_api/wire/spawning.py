@@ -23,12 +23,18 @@ class RateLimitRequest(Struct, forbid_unknown_fields=True):
     burst: Annotated[int, Meta(ge=1)] | None = None
 
 
+class RollingRequest(Struct, forbid_unknown_fields=True):
+    """A rolling window, in seconds."""
+
+    rolling: Annotated[int, Meta(ge=1, le=366 * 86_400)]
+
+
 class BudgetRequest(Struct, forbid_unknown_fields=True):
     """A quota of the new agent's own; hard unless it says otherwise."""
 
     meter: Text
     limit: Quantity
-    period: Literal["hour", "day", "week", "month", "year", "lifetime"]
+    period: Literal["hour", "day", "week", "month", "year", "lifetime"] | RollingRequest
     mode: Literal["hard", "soft"] | None = None
     filter: Dimensions | UnsetType = UNSET
 

@@ -88,13 +88,14 @@ class Beside:
 
 
 class Standing(NamedTuple):
-    """How a balance stands: `top_ups` is what top-ups have covered in it, and what is left of those in force."""
+    """How a balance stands: `top_ups` is what top-ups have covered in it, and the `rest` of those in force."""
 
     used: Decimal
     held: Decimal
     carried: Decimal
     top_ups: Decimal
     resets_at: datetime | None
+    rest: Decimal = ZERO
 
     @property
     def extra(self) -> Decimal:
@@ -108,11 +109,12 @@ def standing_of(balance: "BalanceState", at: datetime) -> Standing:
     beside = balance.beside
     if beside is None:
         return Standing(balance.used, balance.held, ZERO, covered, balance.period_end)
-    top_ups = EXACT.add(EXACT.subtract(covered, beside.carried), rest(beside.top_ups, at))
+    left = rest(beside.top_ups, at)
+    top_ups = EXACT.add(EXACT.subtract(covered, beside.carried), left)
     window = beside.window
     if window is not None:
         return Standing(window.in_force(at), window.held, beside.carried, top_ups, window.frees_at(at))
-    return Standing(balance.used, balance.held, beside.carried, top_ups, balance.period_end)
+    return Standing(balance.used, balance.held, beside.carried, top_ups, balance.period_end, left)
 
 
 def rest(top_ups: Iterable[TopUpState], at: datetime) -> Decimal:
@@ -124,9 +126,9 @@ def rest(top_ups: Iterable[TopUpState], at: datetime) -> Decimal:
     return total
 
 
-def is_exceeded(mode: QuotaMode, allowance: Decimal, used: Decimal) -> bool:
-    """Whether all that is allowed is used up: a hard quota at its limit, a soft one above it."""
-    return used > 0 and (used >= allowance if mode is QuotaMode.HARD else used > allowance)
+def is_exceeded(mode: QuotaMode, allowance: Decimal, used: Decimal, rest: Decimal) -> bool:
+    """Whether a hard quota is used up, or a soft one has overage: what top-ups still have covers nothing that was."""
+    return used > 0 and (used >= allowance if mode is QuotaMode.HARD else used > EXACT.subtract(allowance, rest))
 
 
 def use(balance: "BalanceState", quota: "QuotaTerms", quantity: Decimal, at: datetime) -> None:

@@ -18,6 +18,8 @@ class Budget(Protocol):
     @property
     def period(self) -> Period: ...
     @property
+    def rolling_seconds(self) -> int | None: ...
+    @property
     def filter(self) -> Mapping[str, str]: ...
     @property
     def limit(self) -> Decimal: ...
@@ -34,6 +36,8 @@ def budget_excess(budget: Budget, parents: Iterable[QuotaTerms], *, meter_id: UU
     """
     for quota in parents:
         if quota.scope is not Scope.AGENT or quota.meter_id != meter_id or quota.period != budget.period:
+            continue
+        if quota.rolling_seconds != budget.rolling_seconds:
             continue
         if not quota.filter.items() <= budget.filter.items():
             continue

@@ -334,6 +334,8 @@ class _Run:
                 balance = self._balances[target.own]
                 balance.used = EXACT.add(balance.used, self._total)
                 balance.changed = True
+                if self._total < 0:
+                    _recover(balance, target.quota, self._first, self._decision)
                 _cross(balance, target.quota, self._first, self._decision)
         self._targets, self._first, self._total = None, None, ZERO
 
@@ -437,7 +439,7 @@ def _recover(balance: BalanceState, quota: QuotaTerms, request: Request, decisio
         return
     standing = allowances.standing_of(balance, request.at)
     allowance = EXACT.add(quota.limit, standing.extra)
-    if not allowances.is_exceeded(quota.mode, allowance, standing.used):
+    if not allowances.is_exceeded(quota.mode, allowance, standing.used, standing.rest):
         balance.fired.discard(EXCEEDED_MARK)
         decision.crossings.append(Crossing(request, quota, balance.id, RECOVERED, standing.used, allowance))
 
@@ -470,10 +472,10 @@ def _correct(
 def _cross(balance: BalanceState, quota: QuotaTerms, request: Request, decision: Decision) -> None:
     if balance.used < balance.quiet_below:
         return
-    used, allowance, told = balance.used, quota.limit, frozenset[int]()
+    used, allowance, told, rest = balance.used, quota.limit, frozenset[int](), ZERO
     if balance.beside is not None or balance.extra:
         standing = allowances.standing_of(balance, request.at)
-        used, allowance = standing.used, EXACT.add(allowance, standing.extra)
+        used, allowance, rest = standing.used, EXACT.add(allowance, standing.extra), standing.rest
         if balance.beside is not None and balance.beside.window is not None:
             told = balance.beside.window.told
     if not allowance and quota.mode is QuotaMode.SOFT:
@@ -486,7 +488,7 @@ def _cross(balance: BalanceState, quota: QuotaTerms, request: Request, decision:
             balance.fired.add(threshold)
             decision.crossings.append(Crossing(request, quota, balance.id, threshold, used, allowance))
     known = EXCEEDED_MARK in balance.fired or EXCEEDED_MARK in told
-    if not known and allowances.is_exceeded(quota.mode, allowance, used):
+    if not known and allowances.is_exceeded(quota.mode, allowance, used, rest):
         balance.fired.add(EXCEEDED_MARK)
         decision.crossings.append(Crossing(request, quota, balance.id, EXCEEDED_MARK, used, allowance))
     if balance.beside is not None:

@@ -23,9 +23,10 @@ def quota_state(
     used: Decimal,
     held: Decimal,
     top_ups: Decimal = ZERO,
+    rest: Decimal = ZERO,
     thresholds: Iterable[int] = DEFAULT_THRESHOLDS,
 ) -> QuotaState:
-    """The state of one quota in one period.
+    """The state of one quota in one period; `rest` is the part of `top_ups` that has covered nothing yet.
 
     `exceeded`: nothing more is granted, as used and held reach a hard limit or a soft quota's ceiling. `overage`: the
     use of a soft quota (not what is held) is above its limit; at the very limit nothing is over. `near_limit`: the
@@ -36,7 +37,8 @@ def quota_state(
         return QuotaState.EXCEEDED
     allowance = EXACT.add(limit, top_ups)
     taken = EXACT.add(used, held) if mode is QuotaMode.HARD else used
-    if taken > allowance:
+    if taken > (allowance if mode is QuotaMode.HARD else EXACT.subtract(allowance, rest)):
+        # What was over before a top-up came stays over.
         return QuotaState.OVERAGE
     near = min((each for each in thresholds if each < 100), default=NEAR_LIMIT)
     if allowance and EXACT.multiply(taken, Decimal(100)) >= EXACT.multiply(allowance, Decimal(near)):

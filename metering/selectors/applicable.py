@@ -67,6 +67,7 @@ class QuotaStanding:
             used=self.used,
             held=self.held,
             top_ups=self.standing.extra,
+            rest=self.standing.rest,
             thresholds=self.terms.thresholds,
         )
 

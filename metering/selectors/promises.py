@@ -110,7 +110,7 @@ def _limits(
 def _shown_group(group: Sequence[Quota]) -> tuple[QuotaName, dict[str, Any]]:
     quota, *more = group
     added = sum_exact(each.limit for each in more)
-    name = QuotaName(quota.meter.code, quota.scope, quota.period, tuple(sorted(quota.filter.items())))
+    name = QuotaName(quota.meter.code, quota.scope, shown_period(quota), tuple(sorted(quota.filter.items())))
     ceiling = None if quota.ceiling is None else EXACT.add(quota.ceiling, added)
     return name, {"limit": EXACT.add(quota.limit, added), "mode": quota.mode, "ceiling": ceiling}
 
@@ -197,3 +197,8 @@ def _rates_effect(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, A
             effects.append(amount_effect(was["limit"], now["limit"]))
             effects.append(amount_effect(was.get("burst") or was["limit"], now.get("burst") or now["limit"]))
     return united_effect(*effects) or Effect.CHANGES
+
+
+def shown_period(quota: Quota) -> str:
+    """The period by its name; a rolling window with its length in seconds."""
+    return quota.period if quota.rolling_seconds is None else f"{quota.period} {quota.rolling_seconds}"

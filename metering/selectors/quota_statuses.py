@@ -62,6 +62,7 @@ class QuotaStatus:
             used=used,
             held=held,
             top_ups=extra,
+            rest=standing.rest,
             thresholds=quota.thresholds,
         )
         return cls(quota, standing, remaining(quota.limit, used, held, extra), state)

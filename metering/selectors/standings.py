@@ -70,10 +70,11 @@ class BesideRows:
 
     def standing(self, current: Current, row: Row, resets_at: datetime | None) -> Standing:
         """How a quota stands."""
-        top_ups = EXACT.add(row.burned, self.rests.get(current.owner, ZERO))
+        rest = self.rests.get(current.owner, ZERO)
+        top_ups = EXACT.add(row.burned, rest)
         window = self.windows.get(current.owner)
         if window is None:
-            return Standing(row.used, row.held, row.carried, top_ups, resets_at)
+            return Standing(row.used, row.held, row.carried, top_ups, resets_at, rest)
         return Standing(window.in_force(current.at), window.held, row.carried, top_ups, window.frees_at(current.at))
 
 

@@ -20,8 +20,6 @@ _SUBJECT_PREFIX = {
     Scope.TENANT: Prefix.TENANT,
 }
 
-_TYPES = {EXCEEDED_MARK: "quota.exceeded", RECOVERED: "quota.recovered"}
-
 
 def notices(decision: Decision, specs: Mapping[UUID, BalanceSpec]) -> list[OutgoingEvent]:
     """The outbox events of a decision, in the order in which things happened."""
@@ -33,12 +31,12 @@ def notices(decision: Decision, specs: Mapping[UUID, BalanceSpec]) -> list[Outgo
 
 def _crossed(crossing: Crossing, spec: BalanceSpec) -> OutgoingEvent:
     data = _data(spec) | {"used": format_quantity(crossing.used), "allowance": format_quantity(crossing.allowance)}
-    type = _TYPES.get(crossing.threshold, "quota.threshold_reached")
-    if type == "quota.threshold_reached":
+    exceeded, recovered = crossing.threshold == EXCEEDED_MARK, crossing.threshold == RECOVERED
+    if not exceeded and not recovered:
         data["threshold"] = crossing.threshold
     return OutgoingEvent(
         tenant_id=spec.caller.tenant_id,
-        type=type,
+        type="quota.exceeded" if exceeded else "quota.recovered" if recovered else "quota.threshold_reached",
         subject=encode_id(Prefix.QUOTA, spec.quota.id),
         data=data,
     )

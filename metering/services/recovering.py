@@ -56,7 +56,7 @@ def tell_recovered(tenant: Tenant, keys: Iterable[UUID], *, subject_ids: Iterabl
             continue
         [standing] = read_standings([current])
         allowance = EXACT.add(terms.limit, standing.extra)
-        if is_exceeded(terms.mode, allowance, standing.used):
+        if is_exceeded(terms.mode, allowance, standing.used, standing.rest):
             continue
         balance.thresholds_fired = [each for each in balance.thresholds_fired if each != EXCEEDED_MARK]
         balance.save(update_fields=["thresholds_fired", "updated_at"])

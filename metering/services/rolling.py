@@ -24,7 +24,7 @@ _REMOVE = """
 DELETE FROM metering_balance WHERE id IN (
     SELECT balance.id FROM metering_balance AS balance
     WHERE balance.tenant_id = %s AND balance.period = 'rolling' AND balance.closed_at IS NOT NULL
-      AND balance.period_end + 60 * (balance.period_end - balance.period_start) < %s AND balance.held = 0
+      AND balance.period_end + 60 * (balance.period_end - balance.period_start) <= %s AND balance.held = 0
       AND NOT EXISTS (SELECT FROM metering_holdline AS line WHERE line.balance_id = balance.id)
       AND NOT EXISTS (SELECT FROM metering_topupburn AS burn WHERE burn.balance_id = balance.id)
     LIMIT %s)

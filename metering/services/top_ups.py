@@ -180,7 +180,7 @@ def _resolve_quota(tenant: Tenant, reference: Quota | UUID | str) -> Quota:
     row_id = named_id(reference, Quota)
     quota = list_quotas(tenant).filter(id=row_id).first() if row_id is not None else None
     if quota is None:
-        raise Invalid.field("quota", "unknown", "There is no such quota in force. Name it by its id.")
+        raise Invalid.field("quota", "not_found", "There is no such quota in force. Name it by its id.")
     if quota.period == Period.ROLLING:
         detail = "A rolling window has no top-ups: what they covered would have to come back. Raise its limit."
         raise Invalid.field("quota", "top_up_on_rolling", detail)

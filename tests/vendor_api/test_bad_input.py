@@ -131,7 +131,7 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ),
     ("/quotas", QUOTA | {"period": {"rolling": 0}}, {"period.rolling": "invalid"}),
     ("/quotas", QUOTA | {"carry_over": {"max": "0"}}, {"carry_over.max": "not_positive"}),
-    ("/top-ups", {"quota": "quo_" + "0" * 26, "amount": "1"}, {"quota": "unknown"}),
+    ("/top-ups", {"quota": "quo_" + "0" * 26, "amount": "1"}, {"quota": "not_found"}),
     ("/top-ups", {"quota": "tokens", "amount": "NaN"}, {"amount": "quantity_invalid"}),
     ("/top-ups", {"amount": "1"}, {"quota": "required"}),
     ("/api-keys", {"name": "x", "scopes": ["nonsense:read"]}, {"scopes.0": "unknown_scope"}),

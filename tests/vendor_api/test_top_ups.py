@@ -160,4 +160,4 @@ def test_top_ups__in_another_workspace__are_unknown(shop: Shop) -> None:
     assert stranger.get(f"/top-ups/{top_up['id']}").status == 404
     assert stranger.listed("/top-ups") == []
     refused = stranger.post("/top-ups", {"quota": top_up["quota"], "amount": "1"})
-    assert (refused.status, refused["errors"][0]["code"]) == (422, "unknown")
+    assert (refused.status, refused["errors"][0]["code"]) == (422, "not_found")

@@ -182,7 +182,7 @@ def test_close_periods__sub_buckets_that_left_the_window__are_closed_and_removed
     close_periods(now=NOW + 30 * MINUTE, before=NOW + 30 * MINUTE)
     assert Balance.objects.filter(closed_at__isnull=False).count() == 3
     assert status(world, NOW + 30 * MINUTE).used == 3
-    close_periods(now=NOW + HOUR + 2 * MINUTE, before=NOW + HOUR + 2 * MINUTE)
+    close_periods(now=NOW + HOUR + 2 * MINUTE, before=NOW + HOUR + 2 * MINUTE, tenant=world.tenant)
 
     assert list(Balance.objects.values_list("period_start", flat=True)) == [NOW + 2 * MINUTE]
     assert status(world, NOW + HOUR + 2 * MINUTE).used == 1

@@ -7,12 +7,17 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from common.errors import Conflict, Invalid
+from licenses.models import Plan
 from metering.domain.enums import EventKind
 from metering.domain.ledger import Verdict
 from metering.models import Balance, Quota, TopUp, TopUpBurn
 from metering.selectors.quota_statuses import Asked, CallerQuotas, QuotaStatus, statuses_of
+from metering.services.license_plans import update_license_with_terms
+from metering.services.plan_terms import update_plan_with_terms
 from metering.services.quotas import archive_quota, update_quota
 from metering.services.top_ups import create_top_up, update_top_up, void_top_up
 from tenants.models import AuditEntry, OutboxEvent
@@ -158,7 +163,7 @@ def test_void__after_some_was_used__takes_back_the_rest_and_nothing_else() -> No
 
 def test_create__quota_was_exceeded__recovers_and_can_be_exceeded_again() -> None:
     world = make_world()
-    quota = world.quota("10", thresholds=[80])
+    quota = world.quota("10", thresholds=[80], period="lifetime")
     consume(world, "10")
 
     give(world, quota, "5")
@@ -172,7 +177,7 @@ def test_create__quota_was_exceeded__recovers_and_can_be_exceeded_again() -> Non
 
 def test_update__limit_changes_in_mid_period__what_was_counted_and_burnt_stays() -> None:
     world = make_world()
-    quota = world.quota("10")
+    quota = world.quota("10", period="lifetime")
     extra = give(world, quota, "5")
     consume(world, "12")
 
@@ -188,7 +193,7 @@ def test_update__limit_changes_in_mid_period__what_was_counted_and_burnt_stays()
 
 def test_update__limit_raised_above_what_is_used__recovers_at_once() -> None:
     world = make_world()
-    quota = world.quota("10")
+    quota = world.quota("10", period="lifetime")
     consume(world, "10")
 
     update_quota(tenant=world.tenant, quota_id=quota.id, actor=ACTOR, limit="11")
@@ -241,4 +246,118 @@ def test_create__archived_quota__is_unknown() -> None:
     with pytest.raises(Invalid) as caught:
         give(world, quota, "5")
 
-    assert caught.value.errors[0]["code"] == "unknown"
+    assert caught.value.errors[0]["code"] == "not_found"
+
+
+def plan_with(world: World, limit: str, code: str, **fields: Any) -> Plan:
+    plan = Plan.objects.create(tenant=world.tenant, product=world.plan.product, code=code, name=code)
+    create = {"meter": world.meter.code, "limit": limit, "period": "lifetime", "mode": "soft", **fields}
+    update_plan_with_terms(tenant=world.tenant, plan_id=plan.id, actor=ACTOR, quotas=[create])
+    return plan
+
+
+def change_plan(world: World, plan: Plan) -> None:
+    update_license_with_terms(tenant=world.tenant, license_id=world.license.id, actor=ACTOR, plan=plan.code)
+
+
+def test_change_of_plan__quota_that_counts_the_same__takes_top_ups_and_what_they_covered_along() -> None:
+    world = make_world()
+    first, second = plan_with(world, "10", "first"), plan_with(world, "12", "second")
+    change_plan(world, first)
+    extra = give(world, first.quotas.get(), "5", on={"license": world.license})
+    world.post(world.request("13"))
+    assert (status(world).state, left(extra)) == ("near_limit", [2])
+
+    change_plan(world, second)
+
+    found = status(world)
+    assert (found.quota.limit, found.used, found.top_ups, found.remaining) == (12, 13, 5, 4)
+    world.post(world.request("3"))
+    # Twelve of its own and three that were covered come first.
+    assert (left(extra), status(world).remaining) == ([1], 1)
+    change_plan(world, first)
+    # What was covered stays so: 10, the 4 that the top-up has covered by now, and its last one.
+    assert (status(world).used, status(world).top_ups, status(world).state) == (16, 5, "overage")
+
+
+def test_change_of_plan__no_quota_that_counts_the_same__top_ups_rest_until_it_comes_back() -> None:
+    world = make_world()
+    first, second = plan_with(world, "10", "first"), plan_with(world, "10", "second", period="year")
+    change_plan(world, first)
+    give(world, first.quotas.get(), "5", on={"license": world.license})
+
+    change_plan(world, second)
+    assert status(world).top_ups == 0
+    change_plan(world, first)
+
+    assert status(world).top_ups == 5
+
+
+def test_ceiling__soft_quota__is_absolute_and_rises_with_top_ups() -> None:
+    world = make_world()
+    quota = world.quota("10", mode="soft", ceiling=Decimal(15))
+    assert consume(world, "15", "1") == [Verdict.DONE, Verdict.REFUSED]
+    assert status(world).state == "exceeded"
+
+    give(world, quota, "5")
+
+    assert (status(world).state, status(world).remaining) == ("overage", 0)
+    assert consume(world, "6", "5", "1") == [Verdict.REFUSED, Verdict.DONE, Verdict.REFUSED]
+    balance = Balance.objects.get(quota_key=quota.key)
+    assert (balance.used, balance.burned) == (20, 5)
+
+
+def test_thresholds__crossed_by_many_at_once__are_told_once_each_of_all_that_is_allowed() -> None:
+    world = make_world()
+    quota = world.quota("10", thresholds=[50, 100])
+    give(world, quota, "10")
+
+    at_once([lambda: consume(world, "1") for _ in range(24)])
+
+    told = OutboxEvent.objects.filter(type="quota.threshold_reached").order_by("id")
+    assert [(event.data["threshold"], event.data["used"], event.data["allowance"]) for event in told] == [
+        (50, "10", "20"),
+        (100, "20", "20"),
+    ]
+    assert OutboxEvent.objects.filter(type="quota.exceeded").count() == 1
+
+
+@pytest.mark.parametrize("on", ["license", "customer", "agent", "tenant"])
+def test_consume__top_up_on_any_level__holds_there(on: str) -> None:
+    world = make_world(agents=2)
+    quota = world.quota("3", on=on, agent=world.agents[-1])
+    give(world, quota, "4")
+    below = world.request("7", kind=EventKind.CONSUME, caller=world.caller())
+    over = world.request("1", kind=EventKind.CONSUME, caller=world.caller())
+
+    world.post(below, over)
+
+    assert (below.verdict, over.verdict) == (Verdict.DONE, Verdict.REFUSED)
+
+
+def test_void__lifts_an_exceeded_quota__is_told_as_recovered() -> None:
+    world = make_world()
+    world.quota("10")
+    consume(world, "10")
+    world.post(world.request("-4"))
+
+    assert consume(world, "4") == [Verdict.DONE]
+    types = list(OutboxEvent.objects.filter(type__startswith="quota.ex").values_list("type", flat=True))
+    assert (len(types), OutboxEvent.objects.filter(type="quota.recovered").count()) == (2, 1)
+
+
+def test_batch__without_top_ups__pays_no_statement_more() -> None:
+    world = make_world()
+    quota = world.quota("1000")
+    caller = world.caller()
+    world.post(world.request("1", caller=caller))
+
+    with CaptureQueriesContext(connection) as plain:
+        world.post(world.request("1", caller=caller))
+    give(world, quota, "5")
+    caller = world.caller()
+    with CaptureQueriesContext(connection) as topped_up:
+        world.post(world.request("1", caller=caller))
+
+    assert len(topped_up) == len(plain) + 1
+    assert not any("topup" in query["sql"] for query in plain.captured_queries)
