@@ -146,7 +146,7 @@ def update_meter(
     return meter
 
 
-def archive_meter(*, tenant: Tenant, meter_id: UUID, actor: Actor) -> Meter:
+def archive_meter(*, tenant: Tenant, meter_id: UUID, actor: Actor, reason: str = "") -> Meter:
     """Take a meter out of use: from now on it is unknown to new events. What was recorded stays.
 
     Archiving twice is the same as once. Raises NotFound, and Conflict `meter_in_use` while quotas, prices or rate cards
@@ -166,7 +166,9 @@ def archive_meter(*, tenant: Tenant, meter_id: UUID, actor: Actor) -> Meter:
             raise Conflict("meter_in_use", detail, extra={"quotas": quotas, "prices": prices, "rate_cards": cards})
         meter.archived_at = real_clock().now()
         meter.save(update_fields=["archived_at", "updated_at"])
-        record_audit(tenant_id=tenant.id, actor=actor, action="meter.archived", target=meter)
+        record_audit(
+            tenant_id=tenant.id, actor=actor, action="meter.archived", target=meter, reason=fields.reason(reason)
+        )
         bump_epochs(tenant.id, EpochKey(EpochKind.TENANT, tenant.id))
     return meter
 

@@ -17,6 +17,7 @@ from licenses.models import License
 from licenses.services.license_states import revoke_license
 from tenants.domain.actors import worker
 from tenants.models import AuditEntry, Epoch
+from tests.metering.meter_world import Meters, card
 from tests.operators import Shop, make_operator, make_shop
 
 pytestmark = pytest.mark.django_db
@@ -231,3 +232,29 @@ def test_throttle__an_agent__ten_calls_a_minute_for_an_hour(shop: Shop, pages: C
         "window": 60,
         "reason": "Abuse",
     }
+
+
+def test_archive__of_a_meter__is_refused_while_it_is_in_use_and_done_once_it_is_not(pages):
+    meters = Meters()
+    meters.make("calls")
+    spend = meters.make("spend", rate_card=card(("calls", "0.5")))
+    calls = spend.rate_card.get().source
+
+    refused = run(pages, "metering.meter", "archive", calls, confirmed="yes")
+    assert told(refused)[-1][0] == "error"
+    for meter in (spend, calls):
+        assert told(run(pages, "metering.meter", "archive", meter, confirmed="yes"))[-1][0] == "success"
+        meter.refresh_from_db()
+        assert meter.archived_at is not None
+        entry = AuditEntry.objects.filter(target_id=meter.public_id).latest("id")
+        assert (entry.action, entry.actor_kind, entry.reason) == ("meter.archived", "operator", "Abuse")
+
+
+def test_page__of_a_meter__shows_its_rates_and_the_values_of_its_dimensions(pages):
+    meters = Meters()
+    calls = meters.make("calls", dimensions=[{"name": "tool", "max_values": 3}])
+    meters.post(("calls", "1", {"tool": "rare-tool"}))
+    spend = meters.make("spend", rate_card=card(("calls", "0.0625", {"tool": "rare-tool"})))
+
+    assert "rare-tool" in pages.get(url("metering.meter", "change", calls.pk)).content.decode()
+    assert "0.0625" in pages.get(url("metering.meter", "change", spend.pk)).content.decode()
