@@ -1,7 +1,7 @@
 # Everything works from a fresh clone with Python 3.11 or newer and make: the first target that needs it makes .venv.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format verify bench lock clean
+.PHONY: help run test lint format verify bench bench-growth lock clean
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -35,6 +35,9 @@ verify: .venv/.run ## prove the running stack's ledger: events = balances = roll
 
 bench: .venv/.dev ## measure, side by side with baselines; one JSON line each
 	@.venv/bin/python -m benchmarks
+
+bench-growth: .venv/.dev ## what must not grow with history, with up to ten million events; takes a while
+	@.venv/bin/python -m benchmarks history
 
 lock: .venv/.dev ## resolve the dependencies anew (UPGRADE=--upgrade for newer versions) and write the lock files
 	$(COMPILE) $(UPGRADE) pyproject.toml --output-file requirements/run.txt

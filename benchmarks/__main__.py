@@ -12,14 +12,16 @@ from importlib import import_module
 
 from benchmarks.stack import BenchStack
 
-CASES = ("doors", "ledger", "ledger_proof", "memory", "decisions", "signing", "activations", "agents")
+CASES = ("doors", "ledger", "ledger_proof", "imports", "memory", "decisions", "signing", "activations", "agents")
+#: Take longer, and run only when they are named: `make bench-growth`.
+GROWTH = ("history",)
 
 
 def main(names: list[str]) -> int:
     """Run the named groups of cases, or all of them."""
-    unknown = [name for name in names if name not in CASES]
+    unknown = [name for name in names if name not in (*CASES, *GROWTH)]
     if unknown:
-        print(f"There is no {unknown[0]!r}: {', '.join(CASES)}.", file=sys.stderr)
+        print(f"There is no {unknown[0]!r}: {', '.join((*CASES, *GROWTH))}.", file=sys.stderr)
         return 2
     failed = False
     stack = BenchStack()

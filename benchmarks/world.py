@@ -9,6 +9,7 @@ from uuid import UUID
 METER = "tokens"
 #: A quota on each of three levels that never runs out.
 THREE_LEVELS = ("agent", "license", "customer")
+_PRICE = {"meter": METER, "currency": "USD", "model": "per_unit", "unit_price": "0.000002"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,11 @@ def make_shop(
     levels: Sequence[str] = (),
     limit: str = "1000000000000",
     mode: str = "hard",
+    priced: bool = False,
 ) -> Shop:
     """A workspace of its own: `agents` shared out among `licenses` of as many customers, a quota on each of `levels`.
+
+    `priced`: what exceeds the licence's quota, which has to be soft, costs something.
 
     With one licence all agents meet on its balance and its customer's; with as many as agents none does.
     """
@@ -62,6 +66,7 @@ def make_shop(
         product="researcher",
         grants=[{"feature": "web_search", "value": True}],
         quotas=[quota for quota in quotas if quota["scope"] != "tenant"],
+        prices=[_PRICE] if priced else [],
     )
     if "tenant" in levels:
         create_quota(

@@ -40,6 +40,15 @@ def _ingest() -> Iterator[dict[str, Any]]:
     shop = make_shop(levels=THREE_LEVELS)
     recorded, copied = interleaved(lambda: _record(shop), lambda: _copy(shop))
     yield line("ingest_batch_vs_copy", recorded, "events/s", "COPY of the same rows into the same tables", copied)
+    priced = make_shop(levels=(*THREE_LEVELS, "tenant"), mode="soft", priced=True)
+    recorded, copied = interleaved(lambda: _record(priced), lambda: _copy(priced))
+    yield line(
+        "ingest_priced_batch_of_four_levels_vs_copy",
+        recorded,
+        "events/s",
+        "COPY of the same rows into the same tables",
+        copied,
+    )
 
 
 def _batch_first() -> Iterator[dict[str, Any]]:
@@ -118,7 +127,12 @@ def _send(shop: Shop, events: list[dict[str, Any]]) -> None:
 
 
 def _copy(shop: Shop) -> float:
-    """The floor: the same rows by COPY, in the same batches, into events and ids."""
+    """Events a second of the floor."""
+    return BATCH * BATCHES / copy_rows(shop, BATCH * BATCHES)
+
+
+def copy_rows(shop: Shop, rows: int) -> float:
+    """The floor: seconds for as many rows by COPY, in batches of 1,000, into events and ids."""
     from django.db import connection, transaction
 
     from common.ids import new_id
@@ -132,7 +146,7 @@ def _copy(shop: Shop) -> float:
     caller = load_caller(access)
     meter = caller.meters[METER]
     batches = []
-    for _ in range(BATCHES):
+    for _ in range(rows // BATCH):
         events, ids = [], []
         for event in _events(BATCH):
             id, digest, at = new_id(), event_digest(caller.license_id, b"", event["id"]), event["occurred_at"]
@@ -157,7 +171,7 @@ def _copy(shop: Shop) -> float:
                 ) as sink:
                     sink.write(ids_text)
 
-    return BATCH * BATCHES / _timed(copy)
+    return _timed(copy)
 
 
 def _authorize(shop: Shop, at_once: int) -> float:
