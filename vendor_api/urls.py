@@ -104,6 +104,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("overages/<str:id>/rerate", corrections.RerateOverageView.as_view()),
     path("periods/close", records.ClosePeriodsView.as_view()),
     path("test-clock", test_clock.TestClockView.as_view()),
+    path("agents/<str:id>/runaway", runaway.AgentRunawayView.as_view()),
     path("runaway-incidents", runaway.RunawayIncidentsView.as_view()),
     path("runaway-incidents/<str:id>", runaway.RunawayIncidentView.as_view()),
     path("runaway-incidents/<str:id>/undo", runaway.UndoRunawayIncidentView.as_view()),

@@ -28,9 +28,9 @@ from metering.domain.runaway import (
     measure,
 )
 from metering.models import RunawayIncident
-from metering.selectors.runaway import Policies, all_policies, baselines, rules_of_agents
+from metering.selectors.runaway import Policies, all_policies, baselines, policies_of, rules_of_agents
 from metering.services.runaway_incidents import end_incident, in_force, open_incident
-from metering.services.runaway_spend import Spend, finish, new_spend
+from metering.services.runaway_spend import Spend, finish, new_spend, spend_on
 from tenants.models import Tenant
 from tenants.selectors.clocks import clock_of
 
@@ -76,6 +76,20 @@ def readings_of(
     return {
         agent_id: Reading(minutes.get(agent_id), usual.get(agent_id), spent.get(agent_id, {})) for agent_id in rules
     }
+
+
+def standing_of(*, tenant: Tenant, agent_id: UUID, now: datetime | None = None) -> list[tuple[Rule, Measure | None]]:
+    """How an agent stands against each rule that holds for it, as the guard would see it now; nothing is done.
+
+    None where it is not known. An agent that is not active is not watched, and has no rules here.
+    """
+    now = now or real_clock().now()
+    policies = policies_of(tenant)
+    rules = rules_of_agents(policies, [agent_id])
+    if agent_id not in rules:
+        return []
+    readings = readings_of(policies, rules, spend_on({tenant: _meters(policies)}), now)
+    return [(rule, measure(rule, readings[agent_id])) for rule in rules[agent_id]]
 
 
 def _watch_tenant(policies: Policies, spend: Spend, now: datetime, watch: Watch) -> None:

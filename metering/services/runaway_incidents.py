@@ -125,7 +125,7 @@ def _open(tenant: Tenant, agent_id: UUID, rule: Rule, measured: Measure, now: da
         rule=rule.kind,
         rule_key=rule.key,
         action=rule.action,
-        terms=_terms(rule),
+        terms=terms_of(rule),
         observed=measured.observed,
         threshold=measured.threshold,
         evidence=_evidence(measured),
@@ -230,7 +230,8 @@ def _as_throttle(stored: Mapping[str, Any]) -> Throttle:
     )
 
 
-def _terms(rule: Rule) -> dict[str, Any]:
+def terms_of(rule: Rule) -> dict[str, Any]:
+    """A rule as incidents keep it: as it is stored, and whose plan's it is."""
     to = rule.throttle_to
     return {
         "rule": rule.kind.value,

@@ -89,11 +89,7 @@ def new_spend(limited: Mapping[Tenant, Collection[str]], *, now: datetime) -> Sp
 
     Safe to run side by side, and to be killed: what was looked at is passed over only after `finish`.
     """
-    meters: dict[UUID, dict[str, UUID]] = {}
-    for tenant, codes in limited.items():
-        if codes:
-            mine = Meter.objects.for_tenant(tenant).filter(code__in=codes)
-            meters[tenant.pk] = dict(mine.values_list("code", "pk"))
+    meters = spend_on(limited).meters
     meter_ids = [meter_id for mine in meters.values() for meter_id in mine.values()]
     if not meter_ids:
         return Spend()
@@ -102,6 +98,16 @@ def new_spend(limited: Mapping[Tenant, Collection[str]], *, now: datetime) -> Sp
     for tenant_id, agent_id in found:
         agents.setdefault(tenant_id, set()).add(agent_id)
     return Spend(agents, meters, upto)
+
+
+def spend_on(limited: Mapping[Tenant, Collection[str]]) -> Spend:
+    """Spend on these meters, whoever spent it and whenever that was looked at."""
+    meters: dict[UUID, dict[str, UUID]] = {}
+    for tenant, codes in limited.items():
+        if codes:
+            mine = Meter.objects.for_tenant(tenant).filter(code__in=codes)
+            meters[tenant.pk] = dict(mine.values_list("code", "pk"))
+    return Spend(meters=meters)
 
 
 def finish(spend: Spend, *, now: datetime) -> None:

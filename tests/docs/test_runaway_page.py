@@ -18,17 +18,18 @@ def test_stop_a_runaway_agent__pasted_line_by_line__shows_what_it_says(checkout:
 
     assert shown.text(2, 4) == "200"
 
-    [incident] = shown.answer(3, 3)["data"]
+    assert shown.text(3, 1) == "False"
+    [incident] = shown.answer(4, 3)["data"]
     assert (incident["rule"], incident["limit"], incident["effect"], incident["status"]) == (
         *("calls_per_minute", "40", "suspended", "open"),
     )
     assert float(incident["observed"]) > 40
-    refused = shown.answer(3, 5)
+    refused = shown.answer(4, 5)
     assert (refused["valid"], [reason["code"] for reason in refused["codes"]]) == (False, ["agent_suspended"])
-    [entry] = shown.answer(3, 6)["data"]
+    [entry] = shown.answer(4, 6)["data"]
     assert (entry["actor"]["kind"], entry["changes"]["incident"]) == ("worker", [None, incident["id"]])
 
-    undone = shown.answer(4, 1)
+    undone = shown.answer(5, 1)
     assert (undone["id"], undone["status"], undone["undo_reason"]) == (incident["id"], "undone", "a planned migration")
-    assert (shown.text(4, 2), shown.text(4, 3)) == ("active", "True")
-    assert (shown.text(5, 1), shown.text(5, 2)) == ("600", "None")
+    assert (shown.text(5, 2), shown.text(5, 3)) == ("active", "True")
+    assert (shown.text(6, 1), shown.text(6, 2)) == ("600", "None")

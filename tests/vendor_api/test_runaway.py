@@ -161,6 +161,24 @@ def test_incident__listed_read_and_undone__by_whoever_may(shop: Shop) -> None:
     ]
 
 
+def test_standing__of_an_agent__says_what_the_guard_sees_and_does_nothing(shop: Shop) -> None:
+    door, path = shop.door, f"/agents/{shop.agent['id']}/runaway"
+    assert door.get(path).json == {"data": []}
+    door.patch("/plans/pro", {"runaway": [CALLS, MULTIPLE, SPEND]})
+    count(door.tenant.id, decode_id(Prefix.AGENT, shop.agent["id"]), 500, at=datetime.now(UTC))
+
+    calls, multiple, spend = door.get(path)["data"]
+
+    assert (calls["terms"]["rule"], calls["observed"], calls["limit"], calls["broken"]) == (
+        *("calls_per_minute", "500", "100", True),
+    )
+    assert calls["evidence"] == {"calls": 500, "refusals": 0, "baseline": None}
+    assert (multiple["observed"], multiple["limit"], multiple["broken"]) == ("100", None, False)
+    assert (spend["observed"], spend["limit"], spend["plan"]) == ("0", "25.5", shop.plan["id"])
+    assert door.listed("/runaway-incidents") == []
+    assert Door().get(path).status == 404
+
+
 def test_plan__rules_in_a_dry_run__are_not_set(shop: Shop) -> None:
     answer = shop.door.call("PATCH", "/plans/pro", {"runaway": [CALLS]}, query={"dry_run": "true"})
 

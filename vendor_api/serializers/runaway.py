@@ -128,6 +128,23 @@ class RunawayIncidentShape(ResourceShape):
         return super().to_representation(instance)
 
 
+class RunawayStandingShape(Shape):
+    """How an agent stands against a rule."""
+
+    terms = RunawayRuleShape()
+    plan = serializers.CharField(allow_null=True, help_text="Whose rule it is; null: the agent's own.")
+    observed = QuantityField(allow_null=True, help_text="null: not known, such as while counters are away.")
+    limit = QuantityField(allow_null=True, help_text="null: nothing to compare with yet, or too few calls.")
+    evidence = EvidenceShape(allow_null=True)
+    broken = serializers.BooleanField()
+
+
+class RunawayStandingsShape(Shape):
+    """How an agent stands against each rule that holds for it, the weightiest action first."""
+
+    data = RunawayStandingShape(many=True)  # type: ignore[assignment] # it shadows what is for bodies
+
+
 RULES_EXAMPLE: list[dict[str, Any]] = [
     {"rule": "calls_per_minute", "limit": "3000", "action": "suspend"},
     {
