@@ -109,17 +109,17 @@ def _make_events(shop: Shop, start: datetime) -> None:
         "meter": meter.id,
         "start": start,
         "step": step,
-        "events": EVENTS,
+        "events": EVENTS - AGENTS,
         "agents": AGENTS,
     }
     _use_once(shop)
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("DELETE FROM metering_usageevent WHERE tenant_id = %(tenant)s", asked)
-        cursor.execute("DELETE FROM metering_eventid WHERE tenant_id = %(tenant)s", asked)
         cursor.execute(_EVENTS, asked)
         cursor.execute(_COUNT, asked)
         cursor.execute(
-            "SELECT id, license_id, client_id, occurred_at FROM metering_usageevent WHERE tenant_id = %(tenant)s", asked
+            "SELECT id, license_id, client_id, occurred_at FROM metering_usageevent"
+            " WHERE tenant_id = %(tenant)s AND client_id <> 'first'",
+            asked,
         )
         rows = cursor.fetchall()
         digests: dict[UUID, EventDigests] = {}
