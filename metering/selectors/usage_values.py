@@ -30,7 +30,8 @@ LIVE: Final = """
     event.corrects IS NULL AND NOT 'not_counted' = ANY(event.flags)
     AND NOT EXISTS (SELECT FROM metering_usageevent AS taken
                     WHERE taken.tenant_id = event.tenant_id AND taken.meter_id = event.meter_id
-                      AND taken.license_id = event.license_id AND taken.corrects = event.id)
+                      AND taken.license_id = event.license_id AND taken.corrects IS NOT NULL
+                      AND taken.corrects = event.id)
 """
 
 #: What a unique meter tells apart, as text.
