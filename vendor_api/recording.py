@@ -29,8 +29,10 @@ from metering.services.reported_usage import (
     find_meter,
     read_quantity,
 )
+from tenants.domain.actors import Actor
 from tenants.models import Tenant
 from tenants.selectors.clocks import clock_of
+from vendor_api.adjustments import post_adjustments
 from vendor_api.usage_events import ReportedUsage, VendorEvent
 
 _ROUNDS: Final = 8
@@ -88,8 +90,8 @@ class _Owners:
         return None if access is None else load_caller(access)
 
 
-def record_usage(tenant: Tenant, usage: ReportedUsage, *, at: datetime) -> Recorded:
-    """Record every sound event once; `at` is the workspace's time.
+def record_usage(tenant: Tenant, actor: Actor, usage: ReportedUsage, *, at: datetime) -> Recorded:
+    """Record every sound event once; `at` is the workspace's time. What corrects others is done last.
 
     Raises Conflict `id_conflict` and Invalid, with the fault's own code, for a lone event; Unavailable.
     """
@@ -106,7 +108,10 @@ def record_usage(tenant: Tenant, usage: ReportedUsage, *, at: datetime) -> Recor
             owners.forget(stale.callers)
             at = max(at, clock_of(tenant).now())
             continue
-        return _recorded(usage, requests, faults, posted, at)
+        adjusted = post_adjustments(tenant, actor, usage, faults)
+        if usage.lone and faults:
+            raise _rejection(faults[0])
+        return _recorded(usage, requests, adjusted, faults, posted, at)
     raise Unavailable("What the call rests on changed again and again. Nothing was done.")
 
 
@@ -119,6 +124,8 @@ def _prepare(
     for place, event in enumerate(usage.events):
         try:
             sound = _sound(event)
+            if sound.corrects is not None:
+                continue
             requests[place] = _request(owners.of(sound), sound, event_ids[place], at)
         except LineFault as fault:
             faults[place] = fault
@@ -159,14 +166,16 @@ def _meter(caller: Caller, name: str) -> MeterTerms:
 def _recorded(
     usage: ReportedUsage,
     requests: Mapping[int, Request],
+    adjusted: Mapping[int, Request],
     faults: Mapping[int, LineFault],
     posted: Posted | None,
     at: datetime,
 ) -> Recorded:
     counts = dict.fromkeys(("recorded", "duplicate", "conflict", "rejected"), 0)
     results = []
+    done = {**requests, **adjusted}
     for place, id in enumerate(usage.ids):
-        result = _rejected(id, faults[place]) if place in faults else _result(requests[place])
+        result = _rejected(id, faults[place]) if place in faults else _result(done[place])
         counts[result["status"]] += 1
         results.append(result)
     if usage.lone and counts["conflict"]:

@@ -22,7 +22,10 @@ Text = Annotated[str, Meta(max_length=256)]
 
 
 class VendorEvent(Struct, forbid_unknown_fields=True, kw_only=True):
-    """A fact: this much has happened to an agent, or to a licence. `quantity` is kept as it was written."""
+    """A fact: this much has happened to an agent, or to a licence. `quantity` is kept as it was written.
+
+    With `corrects` it changes another event by so much.
+    """
 
     id: Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
     meter: Text
@@ -31,6 +34,7 @@ class VendorEvent(Struct, forbid_unknown_fields=True, kw_only=True):
     dimensions: dict[str, str | int | float | bool] | None = None
     agent: Text | None = None
     license: Text | None = None
+    corrects: Annotated[str, Meta(min_length=1, max_length=MAX_ID)] | None = None
 
 
 class _Envelope(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -85,14 +85,20 @@ def _value_of(meter: MeterTerms, name: str, dimensions: Mapping[str, str]) -> Qu
 @lru_cache(maxsize=8192)
 def given_quantity(raw: bytes) -> Quantity | None:
     """A quantity as it was written in JSON, None for `null`; the same few come again and again. Raises LineFault."""
+    found = signed_quantity(raw)
+    if found is not None and found.value < 0:
+        raise LineFault("quantity", "quantity_negative", "A quantity is not negative.")
+    return found
+
+
+def signed_quantity(raw: bytes) -> Quantity | None:
+    """The same for what changes another event, which may be below 0. Raises LineFault."""
     if raw == _NULL:
         return None
     try:
         quantity = parse_quantity(_read_text(raw) if raw.startswith(_QUOTE) else raw.decode())
     except QuantityError as error:
         raise LineFault("quantity", error.code, error.detail) from None
-    if quantity < 0:
-        raise LineFault("quantity", "quantity_negative", "A quantity is not negative.")
     return Quantity(quantity, plain(quantity))
 
 

@@ -194,3 +194,83 @@ def test_rerate__open_or_in_another_currency__is_409(shop: Shop) -> None:
 
     assert [(each.status, each.code) for each in answers] == [(409, "currency_changed"), (409, "overage_not_final")]
     shop.door.patch("/plans/payg", {"prices": []})
+
+
+def adjusted(shop: Shop, id: str, corrects: str, quantity: str, **more: Any) -> Any:
+    return shop.door.post("/usage", {"id": id, "meter": "tokens", "corrects": corrects, "quantity": quantity, **more})
+
+
+def test_adjust__by_less_and_more__counts_the_difference_once(shop: Shop) -> None:
+    event_id = recorded(shop, "call-1", "10", dimensions={"model": "large"})
+
+    less = adjusted(shop, "fix-1", "call-1", "-4")
+    again = adjusted(shop, "fix-1", event_id, "-4.0")
+    other = adjusted(shop, "fix-1", "call-1", "-5")
+    more = adjusted(shop, "fix-2", event_id, "1.5", license=shop.license["id"])
+
+    assert (less.status, less["recorded"], again["duplicates"], more["recorded"]) == (200, 1, 1, 1)
+    assert (other.status, other.code) == (409, "id_conflict")
+    assert used(shop) == "7.5"
+    events = UsageEvent.objects.for_tenant(shop.door.tenant).order_by("id")
+    assert [(each.kind, str(each.quantity.normalize()), each.dimensions) for each in events] == [
+        ("usage", "1E+1", {"model": "large"}),
+        ("adjust", "-4", {"model": "large"}),
+        ("adjust", "1.5", {"model": "large"}),
+    ]
+
+
+def test_adjust__then_void__takes_back_what_was_left(shop: Shop) -> None:
+    recorded(shop, "call-1", "10")
+    adjusted(shop, "fix-1", "call-1", "-4")
+
+    voided = shop.door.post("/usage/call-1/void")
+
+    assert (voided["reversed"][0]["quantity"], used(shop)) == ("6", "0")
+    assert adjusted(shop, "fix-2", "call-1", "1").code == "event_voided"
+    assert adjusted(shop, "fix-1", "call-1", "-4")["duplicates"] == 1
+
+
+def test_adjust__what_makes_no_sense__is_refused_and_counts_nothing(shop: Shop) -> None:
+    recorded(shop, "call-1", "10")
+    shop.door.made("/meters", {"code": "calls", "name": "Calls", "unit": "call", "aggregation": "count"})
+    shop.door.post("/usage", {"id": "count-1", "meter": "calls", "agent": shop.agent["id"]})
+    adjusted(shop, "fix-1", "call-1", "-4")
+
+    answers = [
+        adjusted(shop, "bad-1", "call-1", "-6.1"),
+        adjusted(shop, "bad-2", "nothing", "-1"),
+        adjusted(shop, "bad-3", "fix-1", "-1"),
+        shop.door.post("/usage", {"id": "bad-4", "meter": "calls", "corrects": "count-1", "quantity": "-1"}),
+        adjusted(shop, "bad-5", "count-1", "-1"),
+        adjusted(shop, "bad-6", "call-1", "-1", dimensions={"model": "small"}),
+        shop.door.post("/usage", {"id": "bad-7", "meter": "tokens", "corrects": "call-1"}),
+        adjusted(shop, "bad-8", "call-1", "-1", license="nonsense"),
+        shop.door.post("/usage", {"id": "bad-9", "meter": "tokens", "quantity": "-1", "agent": shop.agent["id"]}),
+    ]
+
+    assert [(each.status, each.code) for each in answers] == [
+        (422, "below_zero"),
+        (422, "unknown_event"),
+        (422, "event_is_correction"),
+        (422, "aggregation_unsupported"),
+        (422, "event_invalid"),
+        (422, "event_invalid"),
+        (422, "quantity_required"),
+        (422, "unknown_license"),
+        (422, "quantity_negative"),
+    ]
+    assert used(shop) == "6"
+
+
+def test_adjust__final_bill__gets_the_difference_either_way(shop: Shop) -> None:
+    final = billed(shop, "7")
+
+    adjusted(shop, "fix-1", "job-1", "-2", license=final["on"]["license"])
+    adjusted(shop, "fix-2", "job-1", "5", license=final["on"]["license"])
+
+    rows = shop.door.listed("/overages", license=final["on"]["license"])
+    assert [(row["status"], row["amount"]) for row in rows] == [
+        ("credit", "2.50"),
+        ("credit", "-1.00"),
+        ("finalized", "3.50"),
+    ]

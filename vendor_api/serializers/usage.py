@@ -49,6 +49,7 @@ class UsageEventBody(Body):
     dimensions = FilterField(required=False, allow_null=True)
     agent = TextField(max_length=256, required=False, allow_null=True)
     license = TextField(max_length=256, required=False, allow_null=True)
+    corrects = TextField(max_length=255, required=False, allow_null=True, help_text="The event that this one changes.")
 
 
 class UsageBody(Body):
@@ -61,6 +62,7 @@ class UsageBody(Body):
     dimensions = FilterField(required=False, allow_null=True)
     agent = TextField(max_length=256, required=False, allow_null=True)
     license = TextField(max_length=256, required=False, allow_null=True)
+    corrects = TextField(max_length=255, required=False, allow_null=True, help_text="The event that this one changes.")
     events = serializers.ListField(child=UsageEventBody(), max_length=MAX_EVENTS, required=False)
 
 

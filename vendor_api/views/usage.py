@@ -37,7 +37,9 @@ class UsageView(VendorView):
             name="record_usage",
             summary="Record usage on behalf of agents and licences",
             description="Facts: they are recorded whatever the licence's state and quotas, for revoked agents too. "
-            "What is wrong with one event is its own result. A lone event's conflict is 409, its rejection 422.",
+            "What is wrong with one event is its own result. A lone event's conflict is 409, its rejection 422. "
+            "An event with `corrects` (an `evt_…` or the id that its caller gave) changes that one by its signed "
+            "`quantity`, wherever it counted, and has no time and dimensions of its own; sum meters only, and never below 0.",
             tag="Usage",
             scope=Scope.USAGE_WRITE,
             body=UsageBody,
@@ -59,4 +61,4 @@ class UsageView(VendorView):
         return self.show(report)
 
     def post(self) -> HttpResponse:
-        return self.show(record_usage(self.tenant, self.body, at=self.now()))
+        return self.show(record_usage(self.tenant, self.caller.actor, self.body, at=self.now()))
