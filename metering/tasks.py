@@ -18,6 +18,7 @@ from metering.services import (
     rollups,
     runaway_guard,
     running_jobs,
+    statements,
     verification,
 )
 
@@ -45,10 +46,13 @@ def accrue_overage() -> None:
 
 @shared_task(name="metering.close_periods", ignore_result=True)
 def close_periods() -> None:
-    """Close what has ended, once the grace for late events is over; every minute."""
+    """Close what has ended, once the grace for late events is over, and issue statements; every minute."""
     closed = closing.close_periods()
     if closed.refused:
         log.error("period.not_closed", balances=[str(balance_id) for balance_id in closed.refused])
+    issued = statements.issue_all_due_statements()
+    if issued:
+        log.info("statement.issued", statements=issued)
 
 
 @shared_task(name="metering.expire_holds", ignore_result=True)

@@ -100,6 +100,8 @@ _BY_ID = _BILLED.format(which="id = ANY(%(balances)s::uuid[])")
 _OF_OPEN = _EXCESS.format(billed=_BILLED.format(which="closed_at IS NULL"), more=_OVER)
 _OF_SOME = _EXCESS.format(billed=_BY_ID, more=_OVER)
 _STANDINGS = _EXCESS.format(billed=_BY_ID, more="")
+#: With those that have no price: for one that is only proposed.
+_PRICED_OR_NOT = _STANDINGS.replace("JOIN LATERAL (\n        SELECT price", "LEFT JOIN LATERAL (\n        SELECT price")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ class Excess:
     period_end: datetime | None
     used: Decimal
     allowance: Decimal
-    price_id: UUID
+    price_id: UUID | None
 
 
 def excess_of_licenses(licenses: Iterable[tuple[UUID, UUID]]) -> list[Excess]:
@@ -138,6 +140,11 @@ def excess_of_balances(balances: Iterable[UUID], licenses: Iterable[tuple[UUID, 
 def billed_balances(balances: Iterable[UUID], licenses: Iterable[tuple[UUID, UUID]]) -> list[Excess]:
     """Those of these balances, of these licences, that are billed and used, whether or not anything is over."""
     return _read(_STANDINGS, licenses, balances=list(balances))
+
+
+def standings_of_balances(balances: Iterable[UUID], licenses: Iterable[tuple[UUID, UUID]]) -> list[Excess]:
+    """Those of these balances, of these licences, that are or could be billed; `price_id` is None without a price."""
+    return _read(_PRICED_OR_NOT, licenses, balances=list(balances))
 
 
 def _read(statement: str, licenses: Iterable[tuple[UUID, UUID]], **more: Any) -> list[Excess]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -39,11 +40,12 @@ SELECT EXISTS (
 # Oldest first, so that what is corrected is billed before its correction.
 _DUE = """
 SELECT customer_id, min(period_end) FROM metering_overagerecord
-WHERE tenant_id = %s AND statement_id IS NULL AND status IN ('finalized', 'credit') GROUP BY customer_id
+WHERE tenant_id = %(tenant)s AND statement_id IS NULL AND status IN ('finalized', 'credit')
+GROUP BY customer_id HAVING min(period_end) <= %(by)s
 UNION
 SELECT customer_id, min(voided_at) FROM metering_overagerecord
-WHERE tenant_id = %s AND status = 'voided' AND statement_id IS NOT NULL AND void_statement_id IS NULL
-GROUP BY customer_id
+WHERE tenant_id = %(tenant)s AND status = 'voided' AND statement_id IS NOT NULL AND void_statement_id IS NULL
+GROUP BY customer_id HAVING min(voided_at) <= %(by)s
 """
 
 
@@ -59,17 +61,20 @@ class Material:
     records: Sequence[OverageRecord]
     voided: Sequence[OverageRecord]
 
+    @property
+    def is_owed(self) -> bool:
+        """Whether anything is charged or given back."""
+        return bool(self.voided) or any(record.status != OverageStatus.OPEN for record in self.records)
+
 
 def material_for(tenant: Tenant, customer_id: UUID, start: datetime, end: datetime) -> Material:
     """What a statement of [start, end) holds as things are: what ended in it, and what earlier ones could not know."""
-    arguments = {"tenant": tenant.id, "customer": customer_id, "start": start, "end": end}
+    arguments: dict[str, Any] = {"tenant": tenant.id, "customer": customer_id, "start": start, "end": end}
     with connection.cursor() as cursor:
         cursor.execute(_BALANCES, arguments)
         found = cursor.fetchall()
     licenses = {(tenant.id, license) for _, license in found}
-    standings = [
-        each for each in billed_balances([id for id, _ in found], licenses) if each.customer_id == customer_id
-    ]
+    standings = [each for each in billed_balances([id for id, _ in found], licenses) if each.customer_id == customer_id]
     of_customer = OverageRecord.objects.for_tenant(tenant).filter(customer_id=customer_id).select_related("meter")
     mine = Q(status=OverageStatus.OPEN, period_end__gt=start, period_end__lte=end) | Q(
         status__in=[OverageStatus.FINALIZED, OverageStatus.CREDIT], statement__isnull=True, period_end__lte=end
@@ -88,14 +93,22 @@ def has_open_periods(tenant: Tenant, customer_id: UUID, end: datetime) -> bool:
     return found
 
 
-def customers_to_bill(tenant_id: UUID) -> list[tuple[UUID, datetime]]:
-    """Customers with records on no statement yet, and when the oldest of them became due."""
+def customers_to_bill(tenant_id: UUID, by: datetime) -> list[tuple[UUID, datetime]]:
+    """Customers with records on no statement that were due `by` then, and when the oldest of them became due."""
     with connection.cursor() as cursor:
-        cursor.execute(_DUE, [tenant_id, tenant_id])
+        cursor.execute(_DUE, {"tenant": tenant_id, "by": by})
         oldest: dict[UUID, datetime] = {}
         for customer_id, at in cursor.fetchall():
             oldest[customer_id] = min(at, oldest.get(customer_id, at))
     return sorted(oldest.items())
+
+
+def tenants_to_bill() -> list[UUID]:
+    """Workspaces with records on no statement yet, or with voids of what was on one."""
+    unbilled = Q(statement__isnull=True, status__in=[OverageStatus.FINALIZED, OverageStatus.CREDIT])
+    voided = Q(statement__isnull=False, status=OverageStatus.VOIDED, void_statement__isnull=True)
+    found = OverageRecord.objects.filter(unbilled | voided).order_by("tenant_id")
+    return list(found.values_list("tenant_id", flat=True).distinct())
 
 
 def statements_of(tenant_id: UUID) -> TenantQuerySet[Statement]:

@@ -11,6 +11,7 @@ import structlog
 from metering.services.clock_moves import Happened, go_on_to
 from metering.services.closing import Closed, close_periods
 from metering.services.import_jobs import IMPORT_USAGE, import_upload
+from metering.services.statements import issue_due_statements
 from tenants.models import Job
 from tenants.services.jobs import JobFailedError, LeaseLostError, claim_job, fail_job, finish_job, renew_lease
 
@@ -47,13 +48,14 @@ def run_job(*, job_id: UUID | None = None) -> bool:
 
 
 def _close_periods(job: Job) -> Mapping[str, Any]:
-    """`{"before": time}` finalises what ended by then; without it, what has ended."""
+    """`{"before": time}` finalises what ended by then; without it, what has ended. Then statements are issued."""
     before = job.input.get("before")
     closed = close_periods(
         before=datetime.fromisoformat(before) if before else datetime.max.replace(tzinfo=UTC),
         tenant=job.tenant,
         on_progress=partial(_renew, job),
     )
+    issue_due_statements(job.tenant, on_progress=lambda _: _renew(job, closed))
     return _counts(closed)
 
 

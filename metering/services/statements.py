@@ -21,14 +21,18 @@ from metering.domain.periods import Window, period_window
 from metering.domain.statements import Document, as_csv, as_json, totals_of
 from metering.models import Meter, OverageRecord, Statement
 from metering.selectors.billing import Excess
-from metering.selectors.statements import customers_to_bill, has_open_periods, material_for
+from metering.selectors.statements import (
+    customers_to_bill,
+    has_open_periods,
+    material_for,
+    tenants_to_bill,
+)
 from tenants.domain.actors import Actor, worker
 from tenants.models import Customer, Tenant
 from tenants.selectors.clocks import clock_of
 from tenants.services.auditing import record_audit
 from tenants.services.locks import lock_configuration
 from tenants.services.outbox import emit_event
-
 
 _MOMENT = timedelta(microseconds=1)
 
@@ -47,8 +51,8 @@ def draft_statement(tenant: Tenant, customer: Customer, at: datetime) -> Documen
 def issue_statement(*, tenant: Tenant, actor: Actor, customer: Customer, at: datetime) -> Statement:
     """Issue a customer's statement of the month that `at` lies in, or give the one that was issued.
 
-    It bills what ended in that month and all that earlier statements could not know: corrections and voids since. Two at
-    once are one. Raises Conflict: `period_not_over`, `period_not_closed`.
+    It bills what ended in that month and all that earlier statements could not know: corrections and voids since. Two
+    at once are one. Raises Conflict: `period_not_over`, `period_not_closed`.
     """
     window = month_of(tenant, at)
     with transaction.atomic():
@@ -73,23 +77,28 @@ def issue_due_statements(tenant: Tenant, *, on_progress: Callable[[int], None] |
     """
     made = 0
     actor = worker("issue_statements")
-    for customer_id, oldest in customers_to_bill(tenant.id):
+    now = clock_of(tenant).now()
+    for customer_id, oldest in customers_to_bill(tenant.id, month_of(tenant, now).start):
         customer = Customer.objects.for_tenant(tenant).get(id=customer_id)
         # A period that ends with a month belongs to it.
         window = _month_ending_after(tenant, oldest)
-        now = clock_of(tenant).now()
         while window.end is not None and window.end <= now:
-            taken = Statement.objects.for_tenant(tenant).filter(customer=customer, period_start=window.start).exists()
-            material = material_for(tenant, customer_id, window.start, window.end)
             if has_open_periods(tenant, customer_id, window.end):
                 break
-            if not taken and (material.records or material.voided):
+            taken = Statement.objects.for_tenant(tenant).filter(customer=customer, period_start=window.start).exists()
+            if not taken and material_for(tenant, customer_id, window.start, window.end).is_owed:
                 issue_statement(tenant=tenant, actor=actor, customer=customer, at=window.start)
                 made += 1
                 if on_progress is not None:
                     on_progress(made)
             window = month_of(tenant, window.end)
     return made
+
+
+def issue_all_due_statements() -> int:
+    """Issue what is due in every workspace."""
+    tenants = Tenant.objects.in_bulk(tenants_to_bill())
+    return sum(issue_due_statements(tenant) for tenant in tenants.values())
 
 
 def _month_ending_after(tenant: Tenant, at: datetime) -> Window:
@@ -140,7 +149,13 @@ def as_html(document: Document) -> str:
 
 
 def _compose(
-    tenant: Tenant, customer: Customer, window: Window, *, number: int | None, id: UUID | None, issued_at: datetime | None
+    tenant: Tenant,
+    customer: Customer,
+    window: Window,
+    *,
+    number: int | None,
+    id: UUID | None,
+    issued_at: datetime | None,
 ) -> tuple[Document, list[UUID], list[UUID]]:
     """The document, and the records that it bills and takes back."""
     end = window.end or window.start

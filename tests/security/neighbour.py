@@ -88,6 +88,7 @@ class Neighbour:
             "jobs": door.post("/periods/close", {"before": "2026-01-01T00:00:00Z"})["id"],
             "api-keys": publishable["id"],
             "audit-entries": door.listed("/audit-entries")[0]["id"],
+            "statements": "stm_" + "0" * 26,
             "usage": used["results"][0]["event_id"],
         }
         #: Whatever else of it somebody might put into a text filter.

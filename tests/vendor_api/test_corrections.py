@@ -274,3 +274,29 @@ def test_adjust__final_bill__gets_the_difference_either_way(shop: Shop) -> None:
         ("credit", "-1.00"),
         ("finalized", "3.50"),
     ]
+
+
+def test_statement__issued_and_read_back__is_the_same_in_each_form(shop: Shop) -> None:
+    final = billed(shop, "7")
+    draft = shop.door.get("/customers/acme/statement", period_start=final["period_start"])
+    body = {"customer": "acme", "period_start": final["period_start"]}
+
+    issued = shop.door.post("/statements", body)
+    again = shop.door.post("/statements", body)
+
+    assert (draft["status"], draft["totals"][0]["total"]) == ("draft", "3.50")
+    assert (issued.status, issued["number"], issued["totals"][0]["total"]) == (201, 1, "3.50")
+    path = f"/statements/{issued['id']}"
+    assert again.json == shop.door.get(path).json == issued.json
+    assert shop.door.get("/customers/acme/statement", period_start=final["period_start"]).json == issued.json
+    assert shop.door.get(f"{path}/csv").json.startswith("statement,status,customer,")
+    assert "statement 1" in shop.door.get(f"{path}/html").json
+    [row] = shop.door.listed("/statements", customer="acme")
+    assert (row["id"], row["number"], row["totals"]) == (issued["id"], 1, issued["totals"])
+    assert shop.door.listed("/statements", customer="other") == []
+    running = shop.door.post("/statements", body | {"period_start": real_clock().now().isoformat()})
+    assert (running.status, running.code) == (409, "period_not_over")
+    assert shop.door.get(f"{PATH_OF_NOBODY}/csv").status == 404
+
+
+PATH_OF_NOBODY = "/statements/stm_" + "0" * 26

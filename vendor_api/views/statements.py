@@ -34,9 +34,7 @@ class _StatementView(VendorView):
 
     def text(self, text: str, media_type: str) -> HttpResponse:
         """What was stored, to the byte."""
-        return HttpResponse(
-            text.encode(), status=self.operation.status, content_type=f"{media_type}; charset=utf-8"
-        )
+        return HttpResponse(text.encode(), status=self.operation.status, content_type=f"{media_type}; charset=utf-8")
 
 
 class StatementsView(_StatementView):
@@ -133,7 +131,11 @@ class StatementHtmlView(_StatementView):
     }
 
     def get(self, id: str) -> HttpResponse:
-        return self.text(self.found(id).as_html, "text/html")
+        statement = self.found(id)
+        response = self.text(statement.as_html, "text/html")
+        # A file of its own: pages of this site may not bring styles along.
+        response.headers["Content-Disposition"] = f'attachment; filename="statement-{statement.number}.html"'
+        return response
 
 
 class CustomerStatementView(_StatementView):
@@ -155,6 +157,7 @@ class CustomerStatementView(_StatementView):
     def get(self, id: str) -> HttpResponse:
         customer = get_customer(self.tenant, id)
         asked = StatementMonthFilter(self.query, at=self.now())
+        asked.check()
         at = asked.value("period_start") or self.now()
         window = month_of(self.tenant, at)
         issued = statements_of(self.tenant.id).filter(customer=customer, period_start=window.start).first()

@@ -39,7 +39,7 @@ class UsageView(VendorView):
             description="Facts: they are recorded whatever the licence's state and quotas, for revoked agents too. "
             "What is wrong with one event is its own result. A lone event's conflict is 409, its rejection 422. "
             "An event with `corrects` (an `evt_…` or the id that its caller gave) changes that one by its signed "
-            "`quantity`, wherever it counted, and has no time and dimensions of its own; sum meters only, and never below 0.",
+            "`quantity`, wherever it counted, and has no time and dimensions of its own; sum meters only.",
             tag="Usage",
             scope=Scope.USAGE_WRITE,
             body=UsageBody,
