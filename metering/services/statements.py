@@ -11,13 +11,13 @@ from django.db.models import Max
 from django.template.loader import render_to_string
 
 from common.clock import rfc3339
-from common.errors import Conflict
+from common.errors import Conflict, Invalid
 from common.ids import Prefix, encode_id, new_id
 from common.quantities import format_quantity
 from metering.domain.enums import OverageStatus, Period
 from metering.domain.money import round_money
 from metering.domain.numbers import ZERO
-from metering.domain.periods import Window, period_window
+from metering.domain.periods import PeriodError, Window, period_window
 from metering.domain.statements import Document, as_csv, as_json, totals_of
 from metering.models import Meter, OverageRecord, Statement
 from metering.selectors.billing import Excess
@@ -38,8 +38,11 @@ _MOMENT = timedelta(microseconds=1)
 
 
 def month_of(tenant: Tenant, at: datetime) -> Window:
-    """The calendar month in the workspace's timezone that `at` lies in."""
-    return period_window(Period.MONTH, at=at, timezone=ZoneInfo(tenant.timezone))
+    """The calendar month in the workspace's timezone that `at` lies in. Raises Invalid outside the years of periods."""
+    try:
+        return period_window(Period.MONTH, at=at, timezone=ZoneInfo(tenant.timezone))
+    except PeriodError as error:
+        raise Invalid.field("period_start", "time_invalid", str(error)) from error
 
 
 def draft_statement(tenant: Tenant, customer: Customer, at: datetime) -> Document:
