@@ -34,6 +34,7 @@ from metering.models import (
     RollupCursor,
     RunawayIncident,
     RunawayPolicy,
+    Statement,
     TopUp,
     TopUpBurn,
     UsageRollup,
@@ -251,6 +252,18 @@ def _add_metering(shop: Shop) -> None:
             quantity=Decimal("30.5"),
             amount=Decimal("0.06"),
             currency="USD",
+        ),
+        Statement.objects.create(
+            tenant=workspace.tenant,
+            customer=workspace.customer,
+            number=1,
+            period_start=start,
+            period_end=start + timedelta(days=30),
+            issued_at=start + timedelta(days=31),
+            totals=[{"currency": "USD", "overage": "0.06", "credits": "0.00", "total": "0.06"}],
+            as_json="{}",
+            as_csv="statement",
+            as_html="<html></html>",
         ),
     )
 

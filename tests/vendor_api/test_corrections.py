@@ -295,7 +295,7 @@ def test_statement__issued_and_read_back__is_the_same_in_each_form(shop: Shop) -
     assert (row["id"], row["number"], row["totals"]) == (issued["id"], 1, issued["totals"])
     assert shop.door.listed("/statements", customer="other") == []
     far = shop.door.post("/statements", body | {"period_start": "9950-01-01T00:00:00Z"})
-    assert (far.status, far.fields) == (422, {"period_start": "time_invalid"})
+    assert (far.status, list(far.fields)) == (422, ["period_start"])
     running = shop.door.post("/statements", body | {"period_start": real_clock().now().isoformat()})
     assert (running.status, running.code) == (409, "period_not_over")
     assert shop.door.get(f"{PATH_OF_NOBODY}/csv").status == 404
