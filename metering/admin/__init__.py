@@ -1,5 +1,5 @@
 """Operators' pages: how much; and licences' pages again, with their quotas."""
 
-from metering.admin import ledger, meters, money, owners, quotas, runaway
+from metering.admin import ledger, meters, money, owners, quotas, runaway, top_ups
 
-__all__ = ["ledger", "meters", "money", "owners", "quotas", "runaway"]
+__all__ = ["ledger", "meters", "money", "owners", "quotas", "runaway", "top_ups"]

@@ -115,14 +115,14 @@ def _quotas(standings: Callable[[datetime], list[QuotaStanding]], tenant: Tenant
     def rows() -> Rows:
         for standing in standings(clock_of(tenant).now()):
             terms = standing.terms
-            limit = columns.number(terms.limit)
+            limit, extra = columns.number(terms.limit), standing.standing.extra
             yield (
                 id_link(Prefix.QUOTA, terms.id, terms.meter_code),
                 subject_link(terms.scope, terms.subject_id),
                 f"{terms.mode} / {terms.period}",
                 columns.number(standing.used),
                 columns.number(standing.held),
-                limit if not standing.top_ups else format_html("{} + {}", limit, columns.number(standing.top_ups)),
+                format_html("{} + {}", limit, columns.number(extra)) if extra else limit,
                 columns.number(standing.remaining),
                 standing.state.replace("_", " "),
                 columns.when(standing.resets_at),

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from common.ids import Prefix
-from metering.models import Balance, Hold, HoldLine, Quota, TopUp, TopUpBurn
+from metering.models import Balance, Hold, HoldLine, Quota
 from tenants.admin import columns
 from tenants.admin.base import LedgerAdmin
 from tenants.admin.columns import display
@@ -92,40 +92,6 @@ class BalanceAdmin(LedgerAdmin):
         ("Period", {"fields": ("period", "period_start", "period_end", "closed_at", "detached_at")}),
         ("Numbers", {"fields": ("used_shown", "held_shown", "carried_shown", "burned_shown", "base_shown", "fired")}),
     )
-
-
-@admin.register(TopUp)
-class TopUpAdmin(LedgerAdmin):
-    """Extra allowance."""
-
-    with_related = ("tenant", "quota__meter")
-    related_ids = {Prefix.TENANT: "tenant_id", Prefix.QUOTA: "quota_id", **SUBJECT_IDS}
-    list_display = ("typeid", "whom_short", "quota", "amount_shown", "used_shown", "starts_at", "expires_at", "tenant")
-    list_filter = (BY_TENANT, by("scope"), MadeFilter)
-    whom = columns.subject
-    whom_short = columns.short_subject
-    amount_shown = columns.quantity("amount")
-    used_shown = columns.quantity("used")
-    notes = columns.json_block("metadata")
-    fieldsets = (
-        (
-            "Top-up",
-            {"fields": ("typeid", "tenant", "quota", "scope", "whom", "amount_shown", "used_shown", "priority")},
-        ),
-        ("State", {"fields": ("starts_at", "expires_at", "voided_at", "created_at", "notes")}),
-    )
-
-
-@admin.register(TopUpBurn)
-class TopUpBurnAdmin(LedgerAdmin):
-    """How much of a top-up each balance has used."""
-
-    with_related = ("tenant", "top_up", "balance")
-    related_ids = {Prefix.TENANT: "tenant_id", Prefix.TOP_UP: "top_up_id", Prefix.BALANCE: "balance_id"}
-    list_display = ("created_at", "top_up", "balance", "quantity_shown", "tenant")
-    list_filter = (BY_TENANT, MadeFilter)
-    quantity_shown = columns.quantity("quantity")
-    fieldsets = ((None, {"fields": ("tenant", "top_up", "balance", "quantity_shown", "created_at")}),)
 
 
 @admin.register(Hold)
