@@ -51,6 +51,7 @@ CASES = [
     Case("licenses.agent", "resume", "agent.resumed", "active", after="suspend"),
     Case("licenses.agent", "revoke", "agent.revoked", "revoked", for_good=True),
     Case("metering.runawayincident", "undo", "runaway_incident.undone", ""),
+    Case("metering.topup", "void", "top_up.voided", "", for_good=True),
     Case("tenants.apikey", "revoke", "api_key.revoked", "", for_good=True),
     Case("licenses.agentkey", "revoke", "agent_key.revoked", "", for_good=True),
     Case("licenses.signingkey", "rotate", "signing_key.retired", "retired"),
@@ -89,8 +90,7 @@ def told(answer: Any) -> list[tuple[str, str]]:
 def is_in(row: Any, status: str) -> bool:
     if status:
         return bool(row.status == status)
-    ended = "undone_at" if hasattr(row, "undone_at") else "revoked_at"
-    return getattr(row, ended) is not None
+    return any(getattr(row, ended, None) is not None for ended in ("undone_at", "voided_at", "revoked_at"))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
