@@ -243,3 +243,34 @@ def test_template__of_another_workspace__is_its_own(shop: Shop) -> None:
     other.made("/meters/from-template", {"prices": []})
     shop.door.made("/meters/from-template", {"prices": []})
     assert Meter.objects.for_tenant(other.tenant).count() == 6
+
+
+def test_void__of_a_source_event__takes_back_its_amount(shop: Shop) -> None:
+    shop.door.made("/meters", SPEND)
+    budget = {"on": {"license": shop.license["id"]}, "meter": "spend", "limit": "1", "period": "month"}
+    shop.door.made("/quotas", budget)
+    for id in ("a", "b"):
+        event = {"id": id, "meter": "tokens", "quantity": "5000", "dimensions": {"model": "large"}}
+        shop.door.post("/usage", {**event, "agent": shop.agent["id"]})
+    assert _used(shop, "spend") == "0.1"
+    assert shop.door.post("/usage/void", {"id": "a"}).status == 200
+    assert (_used(shop, "spend"), _used(shop, "tokens")) == ("0.05", "5000")
+
+
+@pytest.mark.parametrize(("aggregation", "before", "after"), [("max", "9", "2"), ("latest", "9", "2")])
+def test_void__of_the_event_that_stands__brings_back_the_one_before(
+    shop: Shop, aggregation: str, before: str, after: str
+) -> None:
+    shop.door.made("/meters", {"code": "peak", "aggregation": aggregation})
+    budget = {"on": {"license": shop.license["id"]}, "meter": "peak", "limit": "100", "period": "month"}
+    shop.door.made("/quotas", budget)
+    for id, quantity in (("a", "2"), ("b", "9")):
+        shop.door.post("/usage", {"id": id, "meter": "peak", "quantity": quantity, "agent": shop.agent["id"]})
+    assert _used(shop, "peak") == before
+    assert shop.door.post("/usage/void", {"id": "b"}).status == 200
+    assert _used(shop, "peak") == after
+
+
+def _used(shop: Shop, meter: str) -> str:
+    quotas = shop.door.get(f"/quotas?license={shop.license['id']}")["data"]
+    return str(next(quota["used"] for quota in quotas if quota["meter"] == meter))
