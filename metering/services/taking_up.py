@@ -20,7 +20,11 @@ def take_up_balances(tenant: Tenant, license_id: UUID, *, at: datetime) -> None:
 
     Called under the configuration lock, which keeps the ledger away from balances.
     """
-    specs = _specs(tenant, license_id, at)
+    attach_balances(tenant, _specs(tenant, license_id, at))
+
+
+def attach_balances(tenant: Tenant, specs: Mapping[UUID, BalanceSpec]) -> None:
+    """Make these balances, or attach them again with what they have missed. Under the configuration lock."""
     ensure_balances(specs)
     let_go = Balance.objects.for_tenant(tenant).filter(
         id__in=list(specs), detached_at__isnull=False, closed_at__isnull=True

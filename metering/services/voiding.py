@@ -20,6 +20,7 @@ from common.ids import Prefix, decode_id, encode_id, new_id
 from common.quantities import format_quantity
 from licenses.selectors.access import load_agent, load_license
 from metering.domain.digests import Digest
+from metering.domain.dimensions import matches
 from metering.domain.enums import Aggregation, EventKind
 from metering.domain.ledger import Line, Request, Verdict
 from metering.domain.numbers import EXACT
@@ -39,6 +40,8 @@ from metering.selectors.terms import load_caller
 from metering.services.ledger import post
 from metering.services.overage_corrections import bill_corrected_balances
 from metering.services.recounting import recount_balances
+from metering.services.specs import BalanceSpec
+from metering.services.taking_up import attach_balances
 from tenants.domain.actors import Actor
 from tenants.models import Tenant
 from tenants.selectors.clocks import clock_of
@@ -128,7 +131,7 @@ class Correcting:
     def __init__(self, tenant: Tenant, at: datetime) -> None:
         self.tenant = tenant
         self.at = at
-        self._quotas: dict[tuple[UUID, UUID | None], tuple[QuotaTerms, ...]] = {}
+        self._callers: dict[tuple[UUID, UUID | None], Caller | None] = {}
 
     def line(self, event: UsageEvent, quantity: Decimal, *, derived_from: UUID | None = None) -> Line:
         """A line that changes `event` by `quantity`, wherever it counts."""
@@ -186,11 +189,25 @@ class Correcting:
     def _quotas_of(self, event: UsageEvent) -> tuple[QuotaTerms, ...]:
         """The quotas that hold for the event's agent or licence today."""
         key = (event.license_id, event.agent_id)
-        if key not in self._quotas:
+        if key not in self._callers:
             access = load_agent(self.tenant.id, event.agent_id) if event.agent_id else None
             access = access or load_license(self.tenant.id, event.license_id)
-            self._quotas[key] = () if access is None else load_caller(access).quotas
-        return self._quotas[key]
+            self._callers[key] = None if access is None else load_caller(access)
+        caller = self._callers[key]
+        if caller is None:
+            return ()
+        self._make_balances(caller, event)
+        return caller.quotas
+
+    def _make_balances(self, caller: Caller, event: UsageEvent) -> None:
+        """Snapshots remember what a running period without a balance has seen: it gets one before that changes."""
+        specs = {}
+        for quota in caller.quotas_of.get(event.meter_id, ()):
+            if quota.rolling_seconds is None and matches(quota.filter, event.dimensions):
+                window = quota.window(event.occurred_at, caller.timezone)
+                if window.contains(self.at):
+                    specs[quota.balance_id(window)] = BalanceSpec(caller, quota, window)
+        attach_balances(self.tenant, specs)
 
 
 @dataclass(frozen=True, slots=True)

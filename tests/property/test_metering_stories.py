@@ -108,3 +108,11 @@ def test_void__in_a_period_that_was_not_billed__makes_no_bill_by_what_the_terms_
     story.void(1)
     story.rest()
     assert story.book.bills == []
+
+
+def test_void__before_a_new_quota_was_used__frees_what_it_is_shown_to_have_seen(story: MeteringMachine) -> None:
+    story.record("solo", [(UsageLine("calls", Decimal(1)), timedelta(minutes=3))])
+    story.add_quota("tenant", "solo", "calls", (), Decimal(10), "soft", None, "month")
+    story.balances_agree()
+    story.void(0)
+    story.balances_agree()

@@ -70,8 +70,14 @@ class Ledger(Book):
                 self.final[place] = Final(bill, self._price_of(place) or {}, bill.used)
         self.closed |= due
 
-    def void(self, license: str, id: str) -> None:
+    def void(self, license: str, id: str, now: datetime) -> None:
         """Take back all that was counted under an id; final bills get a record of the difference."""
+        for number in self.facts_of[license, id]:
+            fact = self.facts[number]
+            for quota, subject in self.applying(fact.agent):
+                place = self.place(quota, subject, fact.at)
+                if quota.counting.takes(fact.line) and now in place.window:
+                    self._take_up(place)
         self.voided |= set(self.facts_of[license, id])
         for place, final in self.final.items():
             correction = final.corrected(self._used_for_bill(place))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.property.metering_model.rules import NEVER, window_of
+from tests.property.metering_model.rules import NEVER, share, window_of
 from tests.property.metering_model.things import (
     AGENTS,
     LICENSES,
@@ -50,6 +50,7 @@ class Book:
     closed: set[Place] = field(default_factory=set)
     bills: list[Bill] = field(default_factory=list)
     top_ups: list[TopUp] = field(default_factory=list)
+    card: Mapping[str, Decimal | None] = field(default_factory=lambda: {"large": Decimal("0.5"), "all": None})
 
     # --- what is asked of it
 
@@ -156,8 +157,9 @@ class Book:
             same = known.kind == "usage" and known.payload == tuple(line) and dated in (None, known.at)
             return "duplicate" if same else "conflict"
         self.register[AGENTS[agent][0], id] = Known("usage", tuple(line), at, dated is not None)
-        self.facts_of[AGENTS[agent][0], id] = [len(self.facts)]
+        first = len(self.facts)
         self._count(agent, line, at, now)
+        self.facts_of[AGENTS[agent][0], id] = list(range(first, len(self.facts)))
         return "recorded"
 
     def ask(
@@ -176,15 +178,21 @@ class Book:
             return "refused", refused
         self.register[license, id] = Known(mode, payload, now, False)
         if mode == "consume":
-            self.facts_of[license, id] = [len(self.facts) + number for number in range(len(lines))]
+            first = len(self.facts)
             for line in lines:
                 self._count(agent, line, now, now)
+            self.facts_of[license, id] = list(range(first, len(self.facts)))
         else:
             self._hold(agent, lines, now, **hold)
         return "allowed", []
 
     def _full(self, agent: str, lines: Sequence[UsageLine], now: datetime) -> list[tuple[Any, ...]]:
-        refused = []
+        refused: list[tuple[Any, ...]] = [
+            ("rate_missing",)
+            for line in lines
+            if line.meter == "tokens" and self._cost(line) is None and self._has_budget(agent, line)
+        ]
+        lines = [each for line in lines for each in self._with_cost(line)]
         for quota, subject in self.applying(agent):
             taken = [line.quantity for line in lines if quota.counting.takes(line)]
             place = self.place(quota, subject, now)
@@ -196,8 +204,9 @@ class Book:
 
     def _hold(self, agent: str, lines: Sequence[UsageLine], now: datetime, ttl: int, on_excess: str) -> None:
         reserved = [
-            Reserved(self.place(quota, subject, now), number, line.quantity)
-            for number, line in enumerate(lines)
+            Reserved(self.place(quota, subject, now), number, line.quantity, line.quantity)
+            for number, asked in enumerate(lines)
+            for line in self._with_cost(asked)
             for quota, subject in self.applying(agent)
             if quota.counting.takes(line)
         ]
@@ -239,10 +248,12 @@ class Book:
         self._count(hold.agent, line._replace(dimensions=dimensions), now, now)
         if number is None:
             return
+        held = hold.lines[number].quantity
+        open_ = max(ZERO, held - hold.settled[number] - asked.quantity)
         hold.settled[number] += line.quantity
         for each in hold.reserved:
             if each.line == number:
-                each.left -= min(each.left, asked.quantity)
+                each.left = min(each.left, share(each.first, open_, held))
 
     def release(self, hold: Hold, now: datetime) -> str:
         if hold.status == "settled":
@@ -269,11 +280,30 @@ class Book:
 
     def _touch(self, agent: str, meter: str, at: datetime, now: datetime) -> None:
         for quota, subject in self.applying(agent):
-            if quota.counting.meter == meter:
+            if quota.counting.meter in ((meter, "spend") if meter == "tokens" else (meter,)):
                 self._take_up(self.place(quota, subject, at))
                 self._take_up(self.place(quota, subject, now))
 
     def _count(self, agent: str, line: UsageLine, at: datetime, now: datetime) -> None:
+        for each in self._with_cost(line):
+            self._count_one(agent, each, at, now)
+
+    def _with_cost(self, line: UsageLine) -> list[UsageLine]:
+        """A line and, where the rate card has a price for it, what it costs."""
+        cost = self._cost(line)
+        return [line] if cost is None else [line, line._replace(meter="spend", quantity=cost)]
+
+    def _cost(self, line: UsageLine) -> Decimal | None:
+        if line.meter != "tokens":
+            return None
+        each = self.card["large" if ("model", "large") in line.dimensions else "all"]
+        return None if each is None else (line.quantity * each).quantize(Decimal("1E-12"), ROUND_HALF_UP)
+
+    def _has_budget(self, agent: str, line: UsageLine) -> bool:
+        spend = line._replace(meter="spend")
+        return any(quota.counting.takes(spend) for quota, _ in self.applying(agent))
+
+    def _count_one(self, agent: str, line: UsageLine, at: datetime, now: datetime) -> None:
         fact = Fact(agent, line, at)
         self.facts.append(fact)
         for quota, subject in self.applying(agent):

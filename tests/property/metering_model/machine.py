@@ -9,56 +9,30 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from tests.property.metering_model.bills import Ledger
 from tests.property.metering_model.faults import Fault
 from tests.property.metering_model.product import Product
-from tests.property.metering_model.things import AGENTS, LICENSES, Counting, Hold, Quota, TopUp, UsageLine
-
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-
-agents = st.sampled_from(sorted(AGENTS))
-picks = st.integers(0, 99)
-quantities = st.sampled_from([Decimal(text) for text in ("0", "0.000000000001", "1", "2.5", "3", "7", "12", "40")])
-limits = st.sampled_from([Decimal(text) for text in ("0", "3", "10", "10.5", "30", "100")])
-dimensions = st.sampled_from([(), (("model", "large"),), (("model", "small"),)])
-tokens = st.builds(UsageLine, st.just("tokens"), quantities, dimensions)
-calls = st.builds(UsageLine, st.just("calls"), st.just(Decimal(1)), dimensions)
-lines = st.one_of(tokens, tokens, calls)
-asked = st.one_of(lines.map(lambda line: [line]), st.tuples(tokens, calls).map(list))
-# Off the ten-minute grid on which the clock goes, so that nothing happens on the edge of a period or of a hold.
-ages = st.sampled_from(
-    [None, None, 3 * MINUTE, HOUR, 13 * HOUR, 2 * DAY, 5 * DAY, 33 * DAY, 36 * DAY, -2 * MINUTE, -HOUR]
+from tests.property.metering_model.selling import Selling
+from tests.property.metering_model.steps import (
+    DAY,
+    HOUR,
+    MINUTE,
+    agents,
+    ages,
+    asked,
+    limits,
+    lines,
+    picks,
+    terms,
+    ttls,
 )
-ttls = st.sampled_from([330, 930, 3930, 90_330])
-scopes = st.sampled_from(["agent", "license", "customer", "tenant"])
-periods = st.sampled_from(["hour", "day", "week", "month", "year", "lifetime"])
-filters = st.sampled_from([(), (), (("model", "large"),)])
+from tests.property.metering_model.things import AGENTS, LICENSES, Counting, Hold, Quota, UsageLine
 
 
-def tiers(*rows: tuple[str | None, str, str]) -> list[dict[str, Any]]:
-    return [{"up_to": up_to, "unit_price": each, "flat_fee": flat} for up_to, each, flat in rows]
-
-
-prices = st.sampled_from(
-    [
-        {"model": "per_unit", "unit_price": "0.333333"},
-        {"model": "per_unit", "unit_price": "0.005", "minimum": "1.00", "included_units": "2"},
-        {"model": "per_unit", "unit_price": "3", "maximum": "20.01"},
-        {"model": "package", "package_size": "5", "package_price": "1.25", "included_units": "1"},
-        {"model": "graduated", "tiers": tiers(("2", "1", "0"), ("10", "0.5", "3"), (None, "0.125", "0"))},
-        {"model": "volume", "tiers": tiers(("2", "1", "0"), ("10", "0.5", "3"), (None, "0.125", "0"))},
-    ]
-)
-terms = st.fixed_dictionaries({"limit": limits, "price": st.one_of(st.none(), prices), "mode": st.just("soft")})
-
-
-class MeteringMachine(RuleBasedStateMachine):
+class MeteringMachine(Selling):
     """Product and model side by side."""
-
-    product: Product
-    book: Ledger
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +58,7 @@ class MeteringMachine(RuleBasedStateMachine):
         ]
         self.book.prices |= {"pro": pro["price"], "team": team["price"]}
         bodies = {plan: self._plan_body(plan) for plan in self.book.prices}
-        self.product = Product(zone, {**bodies, "free": {}})
+        self.product = Product(zone, {**bodies, "free": {}}, self.book.card)
 
     # --- agents use
 
@@ -184,159 +158,6 @@ class MeteringMachine(RuleBasedStateMachine):
     def _hold(self, pick: int) -> Hold:
         return self.book.holds[pick % len(self.book.holds)]
 
-    # --- the vendor changes terms
-
-    @rule(
-        scope=scopes,
-        agent=agents,
-        meter=st.sampled_from(["tokens", "tokens", "calls"]),
-        only=filters,
-        limit=limits,
-        mode=st.sampled_from(["hard", "soft"]),
-        ceiling=st.one_of(st.none(), limits),
-        period=periods,
-    )
-    def add_quota(
-        self,
-        scope: str,
-        agent: str,
-        meter: str,
-        only: Any,
-        limit: Decimal,
-        mode: str,
-        ceiling: Decimal | None,
-        period: str,
-    ) -> None:
-        owner = {"agent": agent, "license": AGENTS[agent][0], "customer": LICENSES[AGENTS[agent][0]], "tenant": "all"}
-        counting = Counting("own", scope, meter, only, period)
-        most = None if mode == "hard" or ceiling is None else max(limit, ceiling)
-        quota = Quota(counting, owner[scope], limit, mode, most)
-        taken = any(each.live and (each.counting, each.owner) == (counting, quota.owner) for each in self.book.quotas)
-        body: dict[str, Any] = {
-            "on": self._on(scope, owner[scope]),
-            "meter": meter,
-            "filter": dict(only),
-            "limit": str(limit),
-            "period": period,
-            "mode": mode,
-        }
-        if most is not None:
-            body["ceiling"] = str(most)
-        answer = self.product.vendor("POST", "/quotas", body, fails=409 if taken else None)
-        if taken:
-            assert answer == "quota_exists"
-        else:
-            quota.id = answer["id"]
-            self.book.quotas.append(quota)
-
-    @precondition(lambda self: self._own_quotas())
-    @rule(pick=picks, limit=limits)
-    def change_limit(self, pick: int, limit: Decimal) -> None:
-        quota = self._own_quotas()[pick % len(self._own_quotas())]
-        body = {"limit": str(limit)}
-        quota.limit = limit
-        if quota.ceiling is not None:
-            quota.ceiling = max(limit, quota.ceiling)
-            body["ceiling"] = str(quota.ceiling)
-        self.product.vendor("PATCH", f"/quotas/{quota.id}", body)
-
-    @precondition(lambda self: self._own_quotas())
-    @rule(pick=picks)
-    def archive_quota(self, pick: int) -> None:
-        quota = self._own_quotas()[pick % len(self._own_quotas())]
-        quota.live = False
-        self.product.vendor("DELETE", f"/quotas/{quota.id}")
-
-    @rule(plan=st.sampled_from(["pro", "team"]), change=terms, calls=limits)
-    def change_plan(self, plan: str, change: dict[str, Any], calls: Decimal) -> None:
-        for quota in self.book.quotas:
-            if quota.counting.origin == plan:
-                quota.limit = change["limit"] if quota.counting.meter == "tokens" else calls
-        self.book.set_price(plan, change["price"], self.product.now())
-        self.product.vendor("PATCH", f"/plans/{plan}", self._plan_body(plan))
-
-    @rule(license=st.sampled_from(sorted(LICENSES)), plan=st.sampled_from(["pro", "team", "free"]))
-    def move_to_plan(self, license: str, plan: str) -> None:
-        self.book.change_plan(license, plan, self.product.now())
-        self.product.vendor("PATCH", f"/licenses/{self.product.licenses[license]}", {"plan": plan})
-
-    def _plan_body(self, plan: str) -> dict[str, Any]:
-        price = self.book.prices[plan]
-        return {
-            "quotas": [
-                {
-                    "meter": quota.counting.meter,
-                    "scope": quota.counting.scope,
-                    "limit": str(quota.limit),
-                    "period": quota.counting.period,
-                    "mode": quota.mode,
-                }
-                for quota in self.book.quotas
-                if quota.counting.origin == plan
-            ],
-            "prices": [] if price is None else [{"meter": "tokens", "currency": "USD", **price}],
-        }
-
-    @precondition(lambda self: self.book.facts_of)
-    @rule(pick=picks)
-    def void(self, pick: int) -> None:
-        license, id = list(self.book.facts_of)[pick % len(self.book.facts_of)]
-        self.book.void(license, id)
-        self.product.void(license, id)
-
-    def _own_quotas(self) -> list[Quota]:
-        return [quota for quota in self.book.quotas if quota.live and quota.counting.origin == "own"]
-
-    def _on(self, scope: str, name: str) -> dict[str, Any]:
-        ids = {
-            "agent": self.product.agents,
-            "license": self.product.licenses,
-            "customer": self.product.customers,
-            "tenant": {"all": True},
-        }
-        return {scope: ids[scope][name]}
-
-    @precondition(lambda self: self._can_be_topped_up())
-    @rule(
-        pick=picks,
-        amount=st.sampled_from([Decimal(text) for text in ("0.5", "4", "25")]),
-        starts=st.sampled_from([None, None, -DAY, 33 * MINUTE, 2 * DAY + 3 * MINUTE]),
-        lasts=st.sampled_from([None, 43 * MINUTE, 26 * HOUR + 3 * MINUTE, 20 * DAY + 3 * MINUTE]),
-        priority=st.integers(0, 2),
-    )
-    def top_up(
-        self, pick: int, amount: Decimal, starts: timedelta | None, lasts: timedelta | None, priority: int
-    ) -> None:
-        quota, subject = self._can_be_topped_up()[pick % len(self._can_be_topped_up())]
-        now = self.product.now()
-        starts_at = now + (starts or timedelta(0))
-        expires_at = None if lasts is None else max(starts_at, now) + lasts
-        made = TopUp(quota.counting, subject, amount, starts_at, expires_at, priority)
-        body = {
-            "quota": quota.id or self.product.quota_of_plan(quota.counting.origin, quota.counting.meter),
-            "on": self._on(quota.counting.scope, subject),
-            "amount": str(amount),
-            "starts_at": None if starts is None else starts_at.isoformat(),
-            "expires_at": None if expires_at is None else expires_at.isoformat(),
-            "priority": priority,
-        }
-        made.id = self.product.vendor("POST", "/top-ups", body)["id"]
-        self.book.top_ups.append(made)
-
-    @precondition(lambda self: self.book.top_ups)
-    @rule(pick=picks)
-    def void_top_up(self, pick: int) -> None:
-        top_up = self.book.top_ups[pick % len(self.book.top_ups)]
-        top_up.is_void = True
-        self.product.vendor("POST", f"/top-ups/{top_up.id}/void")
-
-    def _can_be_topped_up(self) -> list[tuple[Quota, str]]:
-        """Every quota with everybody whom it holds for, each pair once."""
-        found = {
-            (id(quota), subject): (quota, subject) for name in AGENTS for quota, subject in self.book.applying(name)
-        }
-        return list(found.values())
-
     # --- time, workers and bad luck
 
     @rule(by=st.sampled_from([10 * MINUTE, 30 * MINUTE, HOUR, 3 * HOUR, 9 * HOUR, DAY, 4 * DAY, 12 * DAY]))
@@ -377,7 +198,7 @@ class MeteringMachine(RuleBasedStateMachine):
         self.product.roll_up()
         self.product.accrue()
         assert sorted(self.product.bills()) == sorted([*self.book.bills, *self.book.open_bills()])
-        for meter in ("tokens", "calls"):
+        for meter in ("tokens", "calls", "spend"):
             for by, name in (("agent", lambda fact: fact.agent), ("customer", lambda fact: LICENSES[fact.license])):
                 expected: Counter[str] = Counter()
                 for number, fact in enumerate(self.book.facts):

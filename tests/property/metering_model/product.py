@@ -36,7 +36,12 @@ class Product:
     in a run happens off the edges of periods, however long the run itself takes.
     """
 
-    def __init__(self, zone: str, plans: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        zone: str,
+        plans: Mapping[str, Mapping[str, Any]],
+        card: Mapping[str, Decimal | None] | None = None,
+    ) -> None:
         self.tenant = factories.make_test_workspace(timezone=zone, currency="USD")
         real = datetime.now(UTC)
         self.offset = datetime(real.year + 1, 3, 27, 20, 5, tzinfo=UTC) - real
@@ -49,13 +54,16 @@ class Product:
         self._key = factories.make_api_key(self.tenant).text
         self._client = Client(raise_request_exception=False)
         self._handler = AgentHandler()
-        self._make(plans)
+        self._make(plans, card)
 
-    def _make(self, plans: Mapping[str, Mapping[str, Any]]) -> None:
+    def _make(self, plans: Mapping[str, Mapping[str, Any]], card: Mapping[str, Decimal | None] | None) -> None:
         self.vendor("POST", "/products", {"code": "p", "name": "P"})
         for code, aggregation in (("tokens", "sum"), ("calls", "count")):
             body = {"code": code, "name": code, "unit": code, "aggregation": aggregation, "dimensions": ["model"]}
             self.vendor("POST", "/meters", body)
+        if card is not None:
+            spend = {"code": "spend", "name": "Spend", "unit": "USD", "aggregation": "sum", "rate_card": rows_of(card)}
+            self.vendor("POST", "/meters", spend)
         for code, terms in plans.items():
             self.vendor("POST", "/plans", {"code": code, "name": code, "product": "p", **terms})
         self.licenses: dict[str, str] = {}
@@ -146,7 +154,9 @@ class Product:
             held = answer["hold"]
             return "replayed" if answer["replayed"] else "allowed", [], held["id"] if held else None
         refused = [
-            (code["meter"], code["scope"], Decimal(code["limit"]), Decimal(code["used"]), Decimal(code["held"]))
+            ("rate_missing",)
+            if code["code"] == "rate_missing"
+            else (code["meter"], code["scope"], Decimal(code["limit"]), Decimal(code["used"]), Decimal(code["held"]))
             for code in answer["codes"]
         ]
         return "refused", sorted(refused), None
@@ -260,3 +270,13 @@ def _line(line: UsageLine) -> dict[str, Any]:
 
 def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
+
+
+def rows_of(card: Mapping[str, Decimal | None]) -> list[dict[str, Any]]:
+    """A rate card for tokens as it is sent: the large model has a price of its own, `all` the others."""
+    dimensions: dict[str, dict[str, str]] = {"large": {"model": "large"}, "all": {}}
+    return [
+        {"meter": "tokens", "dimensions": dimensions[name], "unit_price": format(price, "f")}
+        for name, price in card.items()
+        if price is not None
+    ]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+from math import ceil
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -49,6 +51,14 @@ def window_of(period: str, at: datetime, zone: ZoneInfo) -> Window:
             raise ValueError(period)
     start, end = (datetime.combine(day, time(), zone).astimezone(UTC) for day in days)
     return Window(start, end)
+
+
+def share(whole: Decimal, part: Decimal, parts: Decimal) -> Decimal:
+    """`part` of `parts` of a whole, rounded up to 12 decimals."""
+    if not parts:
+        return Decimal(0)
+    exact = Fraction(whole) * Fraction(part) / Fraction(parts)
+    return Decimal(ceil(exact * 10**12)).scaleb(-12)
 
 
 def charge(quantity: Decimal, price: Mapping[str, Any]) -> Decimal:

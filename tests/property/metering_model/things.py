@@ -97,6 +97,7 @@ class Reserved:
 
     place: Place
     line: int
+    first: Decimal
     left: Decimal
 
 
