@@ -8,8 +8,6 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from django.conf import settings
-
 from common.errors import Conflict, FieldError, Invalid, Problem, Unavailable
 from common.ids import Prefix, decode_id, encode_id, new_id
 from licenses.selectors.access import AccessSnapshot, load_agent, load_license
@@ -19,6 +17,7 @@ from metering.domain.quota_keys import event_digest
 from metering.domain.terms import Caller, MeterTerms
 from metering.selectors.quota_statuses import Asked, CallerQuotas, QuotaStatus, statuses_from
 from metering.selectors.terms import load_caller
+from metering.services.acceptance import accepted_between
 from metering.services.ledger import Posted, StaleCallers, post
 from metering.services.payloads import UsagePayload
 from metering.services.reported_usage import (
@@ -90,7 +89,9 @@ class _Owners:
         return None if access is None else load_caller(access)
 
 
-def record_usage(tenant: Tenant, actor: Actor, usage: ReportedUsage, *, at: datetime) -> Recorded:
+def record_usage(
+    tenant: Tenant, actor: Actor, usage: ReportedUsage, *, at: datetime, backfill: bool = False
+) -> Recorded:
     """Record every sound event once; `at` is the workspace's time. What corrects others is done last.
 
     Raises Conflict `id_conflict` and Invalid, with the fault's own code, for a lone event; Unavailable.
@@ -99,7 +100,7 @@ def record_usage(tenant: Tenant, actor: Actor, usage: ReportedUsage, *, at: date
     # Made once: a batch that is done again carries the same ids, so that nothing counts twice.
     event_ids = [new_id() for _ in usage.events]
     for _ in range(_ROUNDS):
-        requests, faults = _prepare(owners, usage, event_ids, at)
+        requests, faults = _prepare(owners, usage, event_ids, at, backfill=backfill)
         if usage.lone and faults:
             raise _rejection(faults[0])
         try:
@@ -116,17 +117,18 @@ def record_usage(tenant: Tenant, actor: Actor, usage: ReportedUsage, *, at: date
 
 
 def _prepare(
-    owners: _Owners, usage: ReportedUsage, event_ids: Sequence[UUID], at: datetime
+    owners: _Owners, usage: ReportedUsage, event_ids: Sequence[UUID], at: datetime, *, backfill: bool
 ) -> tuple[dict[int, Request], dict[int, LineFault]]:
     """The sound events as requests to the ledger, and the faults of the others, by their places."""
     requests: dict[int, Request] = {}
     faults: dict[int, LineFault] = {}
+    between = accepted_between(at, backfill=backfill)
     for place, event in enumerate(usage.events):
         try:
             sound = _sound(event)
             if sound.corrects is not None:
                 continue
-            requests[place] = _request(owners.of(sound), sound, event_ids[place], at)
+            requests[place] = _request(owners.of(sound), sound, event_ids[place], at, between)
         except LineFault as fault:
             faults[place] = fault
     return requests, faults
@@ -139,13 +141,14 @@ def _sound(event: VendorEvent | Problem) -> VendorEvent:
     return event
 
 
-def _request(caller: Caller, event: VendorEvent, event_id: UUID, at: datetime) -> Request:
-    oldest, newest = at - settings.PERMETER_ACCEPTANCE_WINDOW, at + settings.PERMETER_FUTURE_TOLERANCE
+def _request(
+    caller: Caller, event: VendorEvent, event_id: UUID, at: datetime, between: tuple[datetime, datetime]
+) -> Request:
     check_event_id(event.id)
     meter = _meter(caller, event.meter)
     dimensions = checked_dimensions(event.dimensions or {}, meter)
     quantity, written = read_quantity(event.quantity, meter, dimensions)
-    occurred_at = at if event.occurred_at is None else check_occurred_at(event.occurred_at, oldest, newest)
+    occurred_at = at if event.occurred_at is None else check_occurred_at(event.occurred_at, *between)
     return Request(
         caller=caller,
         kind=EventKind.USAGE,

@@ -172,3 +172,15 @@ def test_purge_imports__what_is_old__goes_and_the_rest_stays(shop: Shop) -> None
 
     assert purge_imports() == 1
     assert ImportPart.objects.count() == 1
+
+
+@pytest.mark.parametrize(("scopes", "status"), [(("usage:write",), 422), (("usage:write", "usage:backfill"), 200)])
+def test_record__lone_event_older_than_the_window__needs_the_scope(
+    shop: Shop, scopes: tuple[str, ...], status: int
+) -> None:
+    key = make_api_key(shop.door.tenant, scopes=scopes).text
+    old = (real_clock().now() - timedelta(days=60)).isoformat()
+    event = {"id": "e", "meter": "tokens", "quantity": 1, "agent": shop.agent["id"], "occurred_at": old}
+
+    assert shop.door.call("POST", "/usage", event, key=key).status == status
+    assert len(recorded()) == (status == 200)

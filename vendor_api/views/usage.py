@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from django.http import HttpRequest, HttpResponse
 
 from common.http_json import check_content_type, read_body
-from tenants.domain.scopes import Scope
+from tenants.domain.scopes import Scope, has_scope
 from vendor_api.filters.usage import UsageFilter
 from vendor_api.operations import Operation
 from vendor_api.recording import record_usage
@@ -61,4 +61,5 @@ class UsageView(VendorView):
         return self.show(report)
 
     def post(self) -> HttpResponse:
-        return self.show(record_usage(self.tenant, self.caller.actor, self.body, at=self.now()))
+        backfill = has_scope(self.caller.key.scopes, Scope.USAGE_BACKFILL)
+        return self.show(record_usage(self.tenant, self.caller.actor, self.body, at=self.now(), backfill=backfill))
