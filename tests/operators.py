@@ -26,6 +26,7 @@ from licenses.models import (
 from metering.domain.enums import QuotaMode, Scope
 from metering.models import (
     CallProfile,
+    DroppedMonth,
     EventId,
     HoldLine,
     LateEntry,
@@ -239,6 +240,15 @@ def _add_metering(shop: Shop) -> None:
             events=1,
         ),
         RollupCursor.objects.get_or_create(name="rollup:1")[0],
+        DroppedMonth.objects.get_or_create(
+            name="metering_usageevent_2020_01",
+            defaults={
+                "starts_at": datetime(2020, 1, 1, tzinfo=UTC),
+                "ends_at": datetime(2020, 2, 1, tzinfo=UTC),
+                "events": 3,
+                "dropped_at": datetime(2022, 3, 1, tzinfo=UTC),
+            },
+        )[0],
         OverageRecord.objects.create(
             **shared,
             subject_id=workspace.license.pk,
