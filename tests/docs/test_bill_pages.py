@@ -43,3 +43,17 @@ def test_find_out_why__pasted_line_by_line__shows_what_it_says(checkout: Path) -
     assert (simulated["present"], simulated["proposed"]) == ("6.50", "4.00")
     [entry] = shown.answer(5, 4)["data"]
     assert (entry["action"], entry["reason"]) == ("usage.voided", "test run")
+
+
+def test_sell_per_call__pasted_line_by_line__shows_what_it_says(checkout: Path) -> None:
+    shown = paste("sh", folder=checkout, name="docs/how-to/sell-per-call.md")
+
+    assert (shown.answer(2, 1)["recorded"], shown.answer(2, 1)["duplicates"], shown.text(2, 2)) == (2, 1, "0.50")
+
+
+def test_sell_per_token__pasted_line_by_line__shows_what_it_says(checkout: Path) -> None:
+    assert paste("sh", folder=checkout, name="docs/how-to/sell-per-token.md").text(2, 2) == "12.00"
+
+
+def test_sell_per_task__pasted_line_by_line__shows_what_it_says(checkout: Path) -> None:
+    assert paste("sh", folder=checkout, name="docs/how-to/sell-per-task.md").text(2, 2) == "3.00"
