@@ -51,14 +51,18 @@ class Tally:
     lock: Lock = field(default_factory=Lock)
     counted: list[tuple[str, UsageLine]] = field(default_factory=list)
     sent: list[tuple[str, str, UsageLine]] = field(default_factory=list)
-    recorded: list[tuple[str, str]] = field(default_factory=list)
+    recorded: dict[tuple[str, str], tuple[str, UsageLine]] = field(default_factory=dict)
+    twice: list[str] = field(default_factory=list)
+    voided: set[tuple[str, str]] = field(default_factory=set)
+    topped_up: int = 0
     holds: list[Held] = field(default_factory=list)
 
     def used(self, meter: str, scope: str, subject: str) -> Decimal:
+        stands = [pair for id, pair in self.recorded.items() if id not in self.voided]
         return sum(
             (
                 line.quantity
-                for agent, line in self.counted
+                for agent, line in (*self.counted, *stands)
                 if line.meter == meter and subject in subjects_of(agent, scope)
             ),
             Decimal(0),
@@ -78,7 +82,7 @@ class Somebody:
 
     def run(self) -> None:
         commands: list[Callable[[], None]] = [self.record, self.record, self.consume, self.hold, self.settle]
-        commands += [self.repeat, self.part, self.release, self.change_limit]
+        commands += [self.repeat, self.part, self.release, self.change_limit, self.void, self.top_up]
         try:
             for _ in range(COMMANDS):
                 self.chance.choice(commands)()
@@ -106,8 +110,8 @@ class Somebody:
         with self.tally.lock:
             for (id, line), status in zip(events, answer, strict=True):
                 if status == "recorded":
-                    self.tally.recorded.append((AGENTS[agent][0], id))
-                    self.tally.counted.append((agent, line))
+                    self.tally.twice += [id] if (AGENTS[agent][0], id) in self.tally.recorded else []
+                    self.tally.recorded[AGENTS[agent][0], id] = agent, line
 
     def consume(self) -> None:
         agent, line = self._agent(), UsageLine("calls", Decimal(1))
@@ -158,6 +162,21 @@ class Somebody:
         limit = self.chance.randint(MOST_CALLS // 2, MOST_CALLS)
         self.product.vendor("PATCH", f"/quotas/{self.quota}", {"limit": str(limit)})
 
+    def void(self) -> None:
+        with self.tally.lock:
+            known = list(self.tally.recorded)[-5:]
+        if known:
+            license, id = self.chance.choice(known)
+            self.product.void(license, id)
+            with self.tally.lock:
+                self.tally.voided.add((license, id))
+
+    def top_up(self) -> None:
+        if self.chance.random() < 0.3:
+            self.product.vendor("POST", "/top-ups", {"quota": self.quota, "on": {"tenant": True}, "amount": "1"})
+            with self.tally.lock:
+                self.tally.topped_up += 1
+
     def _hold(self) -> Held | None:
         with self.tally.lock:
             return self.chance.choice(self.tally.holds[-5:]) if self.tally.holds else None
@@ -187,10 +206,11 @@ def test_metering__many_threads_at_the_same_balances__totals_are_those_of_the_an
         for each in working:
             each.result()
 
-    assert len(tally.recorded) == len(set(tally.recorded)) == len({(AGENTS[a][0], id) for a, id, _ in tally.sent})
+    assert tally.twice == []
+    assert tally.recorded.keys() == {(AGENTS[agent][0], id) for agent, id, _ in tally.sent}
     assert all(len([each for each in hold.over if each == "settled"]) <= 1 for hold in tally.holds)
     assert all({"settled", "released"} > set(hold.over) for hold in tally.holds)
-    assert tally.used("calls", "tenant", "all") <= MOST_CALLS
+    assert tally.used("calls", "tenant", "all") <= MOST_CALLS + tally.topped_up
     for agent in AGENTS:
         assert tally.used("calls", "agent", agent) <= CALLS_OF_AN_AGENT
         assert _balances(product, agent) == _expected(tally, agent)
