@@ -23,6 +23,7 @@ from metering.selectors.history import kept_since
 from metering.selectors.kept_values import differing_values
 from metering.selectors.proofs import BalanceProof, Proofs
 from metering.services.balance_values import seed_values
+from metering.services.carried_repairs import add_missing_parts, repair_carried
 from metering.services.cursors import cursor_name, lock_cursor_waiting
 from metering.services.overage import accrue_overage_of
 from metering.services.overage_records import lock_accrual
@@ -34,7 +35,9 @@ from tenants.services.auditing import record_audit
 from tenants.services.locks import lock_configuration
 
 #: What can be rebuilt, by kind of difference; all else is a fact.
-REPAIRABLE: Final = frozenset({"balance", "held", "burned", "late_entry", "rollup", "overage", "top_up"})
+REPAIRABLE: Final = frozenset(
+    {"balance", "held", "burned", "late_entry", "rollup", "overage", "top_up", "carried", "window"}
+)
 #: Changes that an audit entry names one by one.
 _NAMED: Final = 200
 
@@ -133,12 +136,14 @@ def _repair(tenant: Tenant, kinds: set[str], actor: Actor) -> None:
     with transaction.atomic(durable=True):
         lock_configuration(tenant.id)
         proofs = Proofs([tenant.id], kept_since=kept_since())
-        # In this order: late entries count in balances, and overage follows from balances.
+        # In this order: late entries count in balances, what is carried over and overage follow from balances.
         _late_entries(tenant.id, changes)
+        add_missing_parts(tenant, changes)
         _used(proofs, tenant.id, changes)
         _values(tenant.id, changes)
         _held(proofs, tenant.id, changes)
         _burned(proofs, tenant.id, changes)
+        repair_carried(tenant, changes)
         if changes:
             _audit(tenant, actor, changes)
     if "rollup" in kinds:

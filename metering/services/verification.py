@@ -22,9 +22,11 @@ from metering.domain.prices import PriceError, PriceTerms
 from metering.domain.rating import rate
 from metering.models import Balance, OverageRecord
 from metering.selectors.billing import Excess, excess_of_licenses
+from metering.selectors.carried_proofs import differing_carried
 from metering.selectors.history import kept_since
 from metering.selectors.kept_values import differing_values
 from metering.selectors.proofs import MOST, Counts, Proofs
+from metering.selectors.rolling_proofs import missing_parts
 from metering.selectors.value_proofs import UnequalValue, unequal_values
 from metering.services import overage, rollups
 from metering.services.cursors import Position, cursor_name, read_cursor
@@ -220,6 +222,26 @@ def _burned(proofs: Proofs) -> Iterator[Difference]:
         yield Difference("burned", tenant_id, balance, text)
 
 
+def _carried(asked: _Asked) -> Iterator[Difference]:
+    for found in islice(differing_carried(asked.tenants), MOST):
+        balance = encode_id(Prefix.BALANCE, found.id)
+        sought = " or ".join(map(_number, found.sought))
+        text = (
+            f"{balance} from {found.period_start.isoformat()} was brought {_number(found.brought)} and carries "
+            f"{_number(found.carried)} over; by the period before and the quota's terms it is {sought}."
+        )
+        yield Difference("carried", found.tenant_id, balance, text)
+
+
+def _windows(asked: _Asked) -> Iterator[Difference]:
+    for found in missing_parts(asked.tenants):
+        event, sibling = encode_id(Prefix.EVENT, found.event_id), encode_id(Prefix.BALANCE, found.sibling)
+        text = (
+            f"{event} counts in the rolling window of {sibling}, which has no part for {found.occurred_at.isoformat()}."
+        )
+        yield Difference("window", found.tenant_id, event, text)
+
+
 def _bills(proofs: Proofs) -> Iterator[Difference]:
     """A bill that was announced stays as it was announced."""
     for announced in batches(proofs.finalized(), _AT_ONCE):
@@ -351,6 +373,8 @@ _CHECKS: Final[Sequence[Callable[[_Asked], Iterator[Difference]]]] = (
     _rolled_up,
     lambda asked: _top_ups(asked.proofs),
     lambda asked: _burned(asked.proofs),
+    _carried,
+    _windows,
     lambda asked: _bills(asked.proofs),
     lambda asked: _records(asked.tenants),
     lambda asked: _accrual(asked.proofs, asked.tenants, asked.accrued),

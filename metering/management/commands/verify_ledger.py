@@ -16,9 +16,10 @@ _MOST_JOBS: Final = 64
 
 class Command(BaseCommand):
     help = (
-        "Recompute balances, reservations, burns of top-ups, the register of event ids, roll-ups and overage from the "
-        "raw events, in one snapshot. Prints each difference. Ends with status 0 if there is none (with --repair: none "
-        "is left), with 1 if there is one, with 2 if the workspace does not exist. What is not rolled up yet is none."
+        "Recompute balances, reservations, burns of top-ups, what is carried over, rolling windows, the register of "
+        "event ids, roll-ups and overage from the raw events, in one snapshot. Prints each difference. Ends with "
+        "status 0 if there is none (with --repair: none is left), with 1 if there is one, with 2 if the workspace does "
+        "not exist. What is not rolled up yet is none."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
