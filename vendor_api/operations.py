@@ -19,7 +19,8 @@ class Operation:
     stand in the query string beside a page's `limit` and `cursor`. `changes` reads the body as a PATCH.
     `otherwise` is another shape that the same answer may have. `once` False: a POST that changes nothing and looks
     at no idempotency key. `bulk` is the shape of the answer to many at once (`{"items": [...]}`), which is 200.
-    `media_type` is what the answer is in; one that is no JSON has no shape. `accepted` says when the same shape is
+    `media_type` is what the answer is in; one that is no JSON has no shape. `other_media_types` it has if it is asked
+    to. `accepted` says when the same shape is
     answered with 202, as a job goes on with the work. `uploads` are the media types of a body that is no JSON, each
     with an example; it is streamed, and read by the handler.
     """
@@ -42,6 +43,7 @@ class Operation:
     once: bool = True
     bulk: type[Shape] | None = None
     media_type: str = "application/json"
+    other_media_types: tuple[str, ...] = ()
     accepted: str = ""
     uploads: Mapping[str, str] = field(default_factory=dict)
 

@@ -133,6 +133,8 @@ class VendorSchema(AutoSchema):
             answers = {(operation.status, operation.media_type): OpenApiResponse(str)}
         else:
             answers = {operation.status: OpenApiResponse(answer, description=operation.answer_description)}
+        for media_type in operation.other_media_types:
+            answers[operation.status, media_type] = OpenApiResponse(str)
         if operation.accepted:
             answers[202] = OpenApiResponse(answer, description=operation.accepted)
         if operation.bulk is not None:

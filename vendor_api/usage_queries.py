@@ -29,11 +29,16 @@ def usage_asked_for(tenant: Tenant, asked: UsageFilter, *, at: datetime) -> Usag
         descendants=bool(asked.value("descendants")),
         customer_id=_customer(tenant, asked.value("customer")),
         window=UsageWindow(window) if window else None,
-        group_by=[name.strip() for name in (asked.value("group_by") or "").split(",") if name.strip()],
+        group_by=groups_asked_for(asked),
         filter=asked.wanted_dimensions,
         top=asked.value("top"),
     )
     return query_usage(query)
+
+
+def groups_asked_for(asked: UsageFilter) -> list[str]:
+    """The names of `group_by`, in their order."""
+    return [name.strip() for name in (asked.value("group_by") or "").split(",") if name.strip()]
 
 
 def _meter(tenant: Tenant, name: str) -> Meter:

@@ -14,6 +14,7 @@ from licenses.admin.catalogue import PlanAdmin
 from licenses.admin.licenses import LicenseAdmin
 from licenses.models import Agent, AgentKey, License, Plan, Product
 from metering.admin.clocks import CLOCK_OPERATIONS
+from metering.admin.proofs import PROOF_OPERATIONS
 from metering.admin.runaway import incidents_of_agent, rules_of_agent, rules_of_plan
 from metering.models import Meter, OverageRecord, Price, Quota
 from metering.selectors.applicable import QuotaStanding, quotas_applying
@@ -36,9 +37,9 @@ for model in (Tenant, Customer, Plan, License, Agent):
 
 @admin.register(Tenant)
 class MeteredTenantAdmin(TenantAdmin):
-    """Workspaces, with how much they hold; test ones are moved in time here."""
+    """Workspaces, with how much they hold; their ledger is proven and mended here, test ones are moved in time."""
 
-    operations = (*TenantAdmin.operations, *CLOCK_OPERATIONS)
+    operations = (*TenantAdmin.operations, *CLOCK_OPERATIONS, *PROOF_OPERATIONS)
 
     def panels(self, request: HttpRequest, row: Tenant) -> Iterable[Panel]:
         """Counts first."""

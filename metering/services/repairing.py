@@ -112,7 +112,7 @@ class Repair:
     refused: list[Difference] = field(default_factory=list)
 
 
-def repair_ledger(*, actor: Actor, tenant: Tenant | None = None, jobs: int = 1) -> Repair:
+def repair_ledger(*, actor: Actor, tenant: Tenant | None = None, jobs: int = 1, reason: str = "") -> Repair:
     """Rebuild what differs and can be rebuilt, audited by workspace, and prove again.
 
     What is left in `after` cannot be repaired: a fact is missing or was changed, or a final bill would have to
@@ -125,13 +125,13 @@ def repair_ledger(*, actor: Actor, tenant: Tenant | None = None, jobs: int = 1) 
     for tenant_id, differences in sorted(by_tenant.items()):
         kinds = {difference.kind for difference in differences}
         if kinds & REPAIRABLE:
-            _repair(Tenant.objects.get(pk=tenant_id), kinds, actor)
+            _repair(Tenant.objects.get(pk=tenant_id), kinds, actor, reason)
     after = verify_ledger(tenant=tenant, jobs=jobs) if before.differences else before
     mended = len({each.text for each in before.differences} - {each.text for each in after.differences})
     return Repair(before, after, mended, list(after.differences))
 
 
-def _repair(tenant: Tenant, kinds: set[str], actor: Actor) -> None:
+def _repair(tenant: Tenant, kinds: set[str], actor: Actor, reason: str) -> None:
     changes: dict[str, list[Any]] = {}
     with transaction.atomic(durable=True):
         lock_configuration(tenant.id)
@@ -145,11 +145,11 @@ def _repair(tenant: Tenant, kinds: set[str], actor: Actor) -> None:
         _burned(proofs, tenant.id, changes)
         repair_carried(tenant, changes)
         if changes:
-            _audit(tenant, actor, changes)
+            _audit(tenant, actor, changes, reason)
     if "rollup" in kinds:
-        _rollups(tenant, actor)
+        _rollups(tenant, actor, reason)
     if "overage" in kinds or changes:
-        _open_overage(tenant, actor)
+        _open_overage(tenant, actor, reason)
 
 
 def _late_entries(tenant_id: UUID, changes: dict[str, list[Any]]) -> None:
@@ -217,7 +217,7 @@ def _burned(proofs: Proofs, tenant_id: UUID, changes: dict[str, list[Any]]) -> N
             changes[f"{encode_id(prefix, id)}.{name}"] = [_text(before), _text(right)]
 
 
-def _rollups(tenant: Tenant, actor: Actor) -> None:
+def _rollups(tenant: Tenant, actor: Actor, reason: str) -> None:
     """All buckets of the events below the watermark, which does not move meanwhile."""
     with transaction.atomic(durable=True):
         position = lock_cursor_waiting(cursor_name(WORK))
@@ -232,10 +232,10 @@ def _rollups(tenant: Tenant, actor: Actor) -> None:
             )
             changed = cursor.fetchone()[0]
         if changed:
-            _audit(tenant, actor, {"rollups": [None, f"{changed} rebuilt"]})
+            _audit(tenant, actor, {"rollups": [None, f"{changed} rebuilt"]}, reason)
 
 
-def _open_overage(tenant: Tenant, actor: Actor) -> None:
+def _open_overage(tenant: Tenant, actor: Actor, reason: str) -> None:
     """Open records are derived anew; each is made to differ first, so that all of it is written."""
     records = OverageRecord.objects.for_tenant(tenant).filter(status=OverageStatus.OPEN)
     with transaction.atomic(durable=True):
@@ -246,7 +246,7 @@ def _open_overage(tenant: Tenant, actor: Actor) -> None:
         after = _shown(records)
         changed = {id: [before.get(id), after.get(id)] for id in before | after if before.get(id) != after.get(id)}
         if changed:
-            _audit(tenant, actor, changed)
+            _audit(tenant, actor, changed, reason)
 
 
 def _shown(records: Iterable[OverageRecord]) -> dict[str, str]:
@@ -257,9 +257,16 @@ def _shown(records: Iterable[OverageRecord]) -> dict[str, str]:
     }
 
 
-def _audit(tenant: Tenant, actor: Actor, changes: dict[str, list[Any]]) -> None:
+def _audit(tenant: Tenant, actor: Actor, changes: dict[str, list[Any]], reason: str) -> None:
     for part in _parts(sorted(changes.items())):
-        record_audit(tenant_id=tenant.id, actor=actor, action="ledger.repaired", target=tenant, changes=dict(part))
+        record_audit(
+            tenant_id=tenant.id,
+            actor=actor,
+            action="ledger.repaired",
+            target=tenant,
+            changes=dict(part),
+            reason=reason,
+        )
 
 
 def _parts(changes: Sequence[tuple[str, list[Any]]]) -> Iterator[Sequence[tuple[str, list[Any]]]]:

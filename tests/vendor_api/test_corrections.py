@@ -280,17 +280,31 @@ def test_statement__issued_and_read_back__is_the_same_in_each_form(shop: Shop) -
     final = billed(shop, "7")
     draft = shop.door.get("/customers/acme/statement", period_start=final["period_start"])
     body = {"customer": "acme", "period_start": final["period_start"]}
+    month = {"period_start": final["period_start"]}
+    drafts = [
+        shop.door.call("GET", "/customers/acme/statement", query=month | {"format": "csv"}),
+        shop.door.call("GET", "/customers/acme/statement", query=month | {"format": "html"}),
+        shop.door.call("GET", "/customers/acme/statement", query=month, Accept="text/csv"),
+    ]
 
     issued = shop.door.post("/statements", body)
     again = shop.door.post("/statements", body)
 
     assert (draft["status"], draft["totals"][0]["total"]) == ("draft", "3.50")
+    assert drafts[0].json.startswith("statement,status,customer,")
+    assert ",draft,acme," in drafts[0].json
+    assert "draft" in drafts[1].json.lower()
+    assert drafts[1].headers["Content-Disposition"] == 'attachment; filename="statement-draft.html"'
+    assert drafts[2].json == drafts[0].json
     assert (issued.status, issued["number"], issued["totals"][0]["total"]) == (201, 1, "3.50")
     path = f"/statements/{issued['id']}"
     assert again.json == shop.door.get(path).json == issued.json
     assert shop.door.get("/customers/acme/statement", period_start=final["period_start"]).json == issued.json
     assert shop.door.get(f"{path}/csv").json.startswith("statement,status,customer,")
     assert "statement 1" in shop.door.get(f"{path}/html").json
+    for form in ("csv", "html"):
+        of_month = shop.door.get("/customers/acme/statement", period_start=final["period_start"], format=form)
+        assert of_month.json == shop.door.get(f"{path}/{form}").json
     [row] = shop.door.listed("/statements", customer="acme")
     assert (row["id"], row["number"], row["totals"]) == (issued["id"], 1, issued["totals"])
     assert shop.door.listed("/statements", customer="other") == []

@@ -149,3 +149,62 @@ def test_usage__filter_and_top__reach_the_report(shop: Shop) -> None:
     for query, field in [({"filter[colour]": "red"}, "filter.colour"), ({"top": "x"}, "top"), ({"top": "2"}, "top")]:
         refused = shop.door.call("GET", "/usage", query={"meter": "tokens", "from": since, **query})
         assert (refused.status, list(refused.fields)) == (422, [field])
+
+
+def lines_of(shop: Shop, query: dict[str, Any], **headers: str) -> tuple[str, str]:
+    """The usage report as it streams: its media type and its text."""
+    since = (real_clock().now() - timedelta(hours=1)).isoformat()
+    response = shop.door.client.get(
+        "/vendor/v1/usage",
+        query_params={"meter": "tokens", "from": since} | query,
+        headers={"Authorization": f"Bearer {shop.door.key}"} | headers,
+    )
+    assert (response.status_code, response.streaming) == (200, True)
+    return response.headers["Content-Type"], b"".join(response.streaming_content).decode()
+
+
+def test_usage__as_csv__a_row_a_line_and_safe_for_spreadsheets(shop: Shop) -> None:
+    record(shop, "a", "b", dimensions={"model": "=1+1"})
+    record(shop, "c", dimensions={"model": "small"})
+
+    media_type, text = lines_of(shop, {"format": "csv", "group_by": "model,agent"})
+    _, accepted = lines_of(shop, {"group_by": "model,agent"}, Accept="text/csv, */*;q=0.1")
+
+    assert media_type == "text/csv; charset=utf-8"
+    header, *rows = list(csv.reader(io.StringIO(text)))
+    assert header == ["start", "end", "model", "agent", "value"]
+    assert sorted(row[2:] for row in rows) == [
+        ["'=1+1", shop.agent["id"], "3"],
+        ["small", shop.agent["id"], "1"],
+    ]
+    assert [line.split(",")[2:] for line in accepted.splitlines()] == [
+        line.split(",")[2:] for line in text.splitlines()
+    ]
+
+
+def test_usage__as_ndjson__is_the_rows_of_the_report(shop: Shop) -> None:
+    record(shop, "a", "b", dimensions={"model": "large"})
+    record(shop, "c", dimensions={"model": "small"})
+    until = (real_clock().now() + timedelta(minutes=1)).isoformat()
+    since = (real_clock().now() - timedelta(hours=1)).isoformat()
+    asked = {"group_by": "model", "from": since, "to": until}
+
+    media_type, text = lines_of(shop, asked | {"format": "ndjson"})
+    _, accepted = lines_of(shop, asked, Accept="application/x-ndjson")
+    report = shop.door.call("GET", "/usage", query={"meter": "tokens"} | asked)
+
+    assert media_type == "application/x-ndjson"
+    assert [json.loads(line) for line in text.splitlines()] == report["data"]
+    assert (accepted, len(report["data"])) == (text, 2)
+
+
+def test_usage__said_format_or_json_accepted__wins_over_the_rest(shop: Shop) -> None:
+    since = (real_clock().now() - timedelta(hours=1)).isoformat()
+    query = {"meter": "tokens", "from": since}
+
+    both = shop.door.call("GET", "/usage", query=query, Accept="application/json, text/csv")
+    said = shop.door.call("GET", "/usage", query=query | {"format": "json"}, Accept="text/csv")
+    unknown = shop.door.call("GET", "/usage", query=query | {"format": "xml"})
+
+    assert both.json == said.json == {"data": [], "total": "0", "next_cursor": None}
+    assert (unknown.status, list(unknown.fields)) == (422, ["format"])

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from common.ids import Prefix
-from vendor_api.filters.base import ListFilter, NameFilter, Query, TimeFilter
+from vendor_api.filters.base import ListFilter, NameFilter, Query, TimeFilter, WordFilter
 
 
 class StatementFilter(ListFilter):
@@ -24,6 +24,12 @@ class StatementMonthFilter(Query):
     """One month."""
 
     period_start = TimeFilter(method="leave_alone", help_text="An instant of the month; the running one unless said.")
+
+    format = WordFilter(
+        choices=[("json", "json"), ("csv", "csv"), ("html", "html")],
+        method="leave_alone",
+        help_text="`json` unless said, or unless `Accept` is text/csv or text/html.",
+    )
 
     def leave_alone(self, queryset: QuerySet[Any], _name: str, _value: Any) -> QuerySet[Any]:
         """A draft is no row."""

@@ -41,6 +41,11 @@ _FILTERS: dict[str, Any] = {
         help_text="With `group_by`: only so many groups, those with the most in the whole range; the others are one, "
         "named `__other__`.",
     ),
+    "format": WordFilter(
+        choices=[("json", "json"), ("csv", "csv"), ("ndjson", "ndjson")],
+        method="leave_alone",
+        help_text="`json` unless said, or unless `Accept` is text/csv or application/x-ndjson.",
+    ),
     "timezone": TextFilter(method="leave_alone", help_text="Whose days; the workspace's unless said."),
 }
 

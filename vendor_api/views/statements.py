@@ -8,13 +8,14 @@ from django.http import HttpResponse
 
 from common.ids import Prefix
 from licenses.selectors.lookup import get_customer
-from metering.domain.statements import as_json
+from metering.domain.statements import as_csv, as_json
 from metering.models import Statement
 from metering.selectors.statements import statements_of
-from metering.services.statements import draft_statement, issue_statement, month_of
+from metering.services.statements import as_html, draft_statement, issue_statement, month_of
 from tenants.domain.scopes import Scope
 from tenants.selectors.customers import resolve_customer
 from vendor_api.filters.statements import StatementFilter, StatementMonthFilter
+from vendor_api.formats import CSV, HTML, format_of
 from vendor_api.operations import Operation
 from vendor_api.serializers.statements import (
     STATEMENT_EXAMPLE,
@@ -35,6 +36,12 @@ class _StatementView(VendorView):
     def text(self, text: str, media_type: str) -> HttpResponse:
         """What was stored, to the byte."""
         return HttpResponse(text.encode(), status=self.operation.status, content_type=f"{media_type}; charset=utf-8")
+
+    def page_of(self, html: str, name: str) -> HttpResponse:
+        """A page to print, as a file of its own: pages of this site may not bring styles along."""
+        response = self.text(html, HTML)
+        response.headers["Content-Disposition"] = f'attachment; filename="statement-{name}.html"'
+        return response
 
 
 class StatementsView(_StatementView):
@@ -132,10 +139,7 @@ class StatementHtmlView(_StatementView):
 
     def get(self, id: str) -> HttpResponse:
         statement = self.found(id)
-        response = self.text(statement.as_html, "text/html")
-        # A file of its own: pages of this site may not bring styles along.
-        response.headers["Content-Disposition"] = f'attachment; filename="statement-{statement.number}.html"'
-        return response
+        return self.page_of(statement.as_html, str(statement.number))
 
 
 class CustomerStatementView(_StatementView):
@@ -150,6 +154,7 @@ class CustomerStatementView(_StatementView):
             scope=Scope.OVERAGES_READ,
             answer=StatementShape,
             query=StatementMonthFilter,
+            other_media_types=(CSV, HTML),
             refusals=(404,),
         )
     }
@@ -161,6 +166,12 @@ class CustomerStatementView(_StatementView):
         at = asked.value("period_start") or self.now()
         window = month_of(self.tenant, at)
         issued = statements_of(self.tenant.id).filter(customer=customer, period_start=window.start).first()
-        if issued is not None:
-            return self.text(issued.as_json, "application/json")
-        return self.text(as_json(draft_statement(self.tenant, customer, at)), "application/json")
+        draft = {} if issued is not None else draft_statement(self.tenant, customer, at)
+        match format_of(self.request, asked.value("format"), offered=("csv", "html")):
+            case "csv":
+                return self.text(issued.as_csv if issued else as_csv(draft), CSV)
+            case "html":
+                return self.page_of(
+                    issued.as_html if issued else as_html(draft), str(issued.number) if issued else "draft"
+                )
+        return self.text(issued.as_json if issued else as_json(draft), "application/json")

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
 from common.http_json import check_content_type, read_body
+from metering.selectors.usage_export import usage_as_csv, usage_as_ndjson
 from tenants.domain.scopes import Scope, has_scope
 from vendor_api.filters.usage import UsageFilter
+from vendor_api.formats import CSV, NDJSON, format_of
 from vendor_api.operations import Operation
 from vendor_api.recording import record_usage
 from vendor_api.serializers.base import Body
 from vendor_api.serializers.usage import USAGE_EXAMPLE, RecordedShape, UsageBody, UsageReportShape
 from vendor_api.usage_events import read_usage
-from vendor_api.usage_queries import usage_asked_for
+from vendor_api.usage_queries import groups_asked_for, usage_asked_for
 from vendor_api.views.base import VendorView
 
 
@@ -27,11 +29,13 @@ class UsageView(VendorView):
             name="query_usage",
             summary="Query usage",
             description="Exact up to the last event that was recorded. At most 10,000 rows: ask for a shorter range, "
-            "wider windows or fewer groups where there would be more.",
+            "wider windows or fewer groups where there would be more. As CSV or NDJSON it is a row a line; cells of "
+            "CSV that a spreadsheet would run as a formula begin with an apostrophe.",
             tag="Usage",
             scope=Scope.USAGE_READ,
             answer=UsageReportShape,
             query=UsageFilter,
+            other_media_types=(CSV, NDJSON),
         ),
         "POST": Operation(
             name="record_usage",
@@ -56,8 +60,19 @@ class UsageView(VendorView):
         usage = read_usage(raw)
         return lambda: usage
 
-    def get(self) -> HttpResponse:
-        report = usage_asked_for(self.tenant, UsageFilter(self.query, at=self.now()), at=self.now())
+    def get(self) -> HttpResponse | StreamingHttpResponse:
+        asked = UsageFilter(self.query, at=self.now())
+        report = usage_asked_for(self.tenant, asked, at=self.now())
+        match format_of(self.request, asked.value("format"), offered=("csv", "ndjson")):
+            case "csv":
+                lines = usage_as_csv(report, groups_asked_for(asked))
+                response = StreamingHttpResponse(lines, content_type=f"{CSV}; charset=utf-8")
+                response.headers["Content-Disposition"] = 'attachment; filename="usage.csv"'
+                return response
+            case "ndjson":
+                response = StreamingHttpResponse(usage_as_ndjson(report), content_type=NDJSON)
+                response.headers["Content-Disposition"] = 'attachment; filename="usage.ndjson"'
+                return response
         return self.show(report)
 
     def post(self) -> HttpResponse:
