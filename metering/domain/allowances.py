@@ -143,7 +143,9 @@ def use(balance: "BalanceState", quota: "QuotaTerms", quantity: Decimal, at: dat
     if beside.window is not None and beside.bucket is not None:
         used = beside.window.used
         used[beside.bucket] = EXACT.add(used.get(beside.bucket, ZERO), quantity)
-    burnt = _burn(balance, beside, quota.limit, quantity, at) if beside.top_ups else ZERO
+    # What a closed period has too much is billed by a correction: a top-up would pay for it a second time.
+    burns = beside.top_ups and not balance.closed
+    burnt = _burn(balance, beside, quota.limit, quantity, at) if burns else ZERO
     if beside.after is not None:
         _pass_on(beside.after, EXACT.subtract(burnt, quantity))
 

@@ -91,7 +91,7 @@ def carried_into(current: Current) -> Decimal:
     quota, window = current.quota, current.window
     if quota.carry_over is None:
         return ZERO
-    last = before(current.tenant_id, quota, window)
+    last = before(current.tenant_id, quota, window, timezone=current.timezone, license_id=current.license_id)
     return carried_of(brought_into(quota, window, last, current.timezone), quota.carry_over.most)
 
 
@@ -156,7 +156,7 @@ def _windows(asked: Collection[Current]) -> dict[_Owner, RollingWindow]:
     for row in read_windows(rows):
         window = windows[row.owner]
         window.held = EXACT.add(window.held, row.held)
-        if row.start >= first_of[row.owner]:
+        if row.attached and row.start >= first_of[row.owner]:
             begun.add(row.owner)
             window.used[row.start] = row.used
     for each in asked:

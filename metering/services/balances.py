@@ -24,7 +24,7 @@ from metering.services.specs import BalanceSpec
 __all__ = ["BalanceSpec", "counted", "ensure_balances", "seeded"]
 
 _INSERT = """
-INSERT INTO metering_balance AS balance (id, tenant_id, quota_key, scope, subject_id, meter_id, plan_id, customer_id,
+INSERT INTO metering_balance (id, tenant_id, quota_key, scope, subject_id, meter_id, plan_id, customer_id,
     license_id, filter, period, period_start, period_end, used, latest_at, held, carried, brought, thresholds_fired,
     created_at, updated_at)
 SELECT id, %s, quota_key, scope, subject_id, meter_id, plan_id, customer_id, license_id, filter, period, period_start,
@@ -35,9 +35,18 @@ FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s::uuid
     AS made (id, quota_key, scope, subject_id, meter_id, plan_id, customer_id, license_id,
              filter, period, period_start, period_end, used, latest_at, carried, brought)
 ORDER BY id
-ON CONFLICT (id) DO UPDATE SET used = excluded.used, detached_at = NULL
-WHERE balance.period = 'rolling' AND balance.detached_at IS NOT NULL AND balance.closed_at IS NULL
+ON CONFLICT DO NOTHING
 RETURNING id
+"""
+
+# Apart from the insert, which would lock what is there already, whether or not it was let go: whoever makes a period's
+# balance holds the one before, and two would wait for each other.
+_ATTACH_AGAIN = """
+UPDATE metering_balance AS balance SET used = made.used, detached_at = NULL, updated_at = clock_timestamp()
+FROM (SELECT id FROM metering_balance WHERE id = ANY(%s::uuid[]) AND detached_at IS NOT NULL ORDER BY id FOR UPDATE)
+    AS let_go
+JOIN unnest(%s::uuid[], %s::numeric[]) AS made (id, used) ON made.id = let_go.id
+WHERE balance.id = let_go.id
 """
 
 
@@ -59,9 +68,10 @@ def ensure_balances(specs: Mapping[UUID, BalanceSpec]) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         # One order for everybody, of workspaces too: who makes the same ones at the same time waits.
         for tenant_id, made in sorted(by_tenant.items()):
-            carried = carried_into(dict(made))
-            given = [carried.get(id, Carried()) for id, _ in made]
             starts = [_standing(id, spec) for id, spec in made]
+            used = {id: start.value for (id, _), start in zip(made, starts, strict=True)}
+            carried = carried_into(dict(made), used)
+            given = [carried.get(id, Carried()) for id, _ in made]
             rows = [spec for _, spec in made]
             cursor.execute(
                 _INSERT,
@@ -76,6 +86,9 @@ def ensure_balances(specs: Mapping[UUID, BalanceSpec]) -> None:
                 ],
             )
             mine = {id for (id,) in cursor.fetchall()}
+            kept = {id: used[id] for id, spec in made if id not in mine and spec.quota.rolling_seconds is not None}
+            if kept:
+                cursor.execute(_ATTACH_AGAIN, [uuids(kept), uuids(kept), numbers(kept.values())])
             for id, spec in made:
                 if id in mine and spec.quota.aggregation is Aggregation.UNIQUE:
                     seed_values(spec.scope_of(id))

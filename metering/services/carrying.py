@@ -9,11 +9,18 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db import connection
+
 from metering.domain.allowances import carried_of
 from metering.domain.numbers import ZERO
 from metering.models import Balance
 from metering.selectors.carrying import Before, before, brought_into
+from metering.services.array_literals import numbers
+from metering.services.rolling import window_lock
 from metering.services.specs import BalanceSpec
+from tenants.services.locks import sorted_lock_numbers
+
+_LOCK_MAKERS = "SELECT pg_advisory_xact_lock(number) FROM unnest(%s::bigint[]) AS wanted (number)"
 
 
 class Carried(NamedTuple):
@@ -23,11 +30,15 @@ class Carried(NamedTuple):
     carried: Decimal = ZERO
 
 
-def carried_into(specs: Mapping[UUID, BalanceSpec]) -> dict[UUID, Carried]:
-    """What these balances, which do not exist yet, begin with; their predecessors stay locked until the commit."""
+def carried_into(specs: Mapping[UUID, BalanceSpec], used: Mapping[UUID, Decimal]) -> dict[UUID, Carried]:
+    """What these balances, which do not exist yet and have `used` so much, begin with.
+
+    Their predecessors stay locked until the commit.
+    """
     carrying = {id: spec for id, spec in specs.items() if spec.quota.carry_over is not None}
     if not carrying:
         return {}
+    _lock_makers(carrying)
     found = _lock_predecessors(carrying)
     made: dict[tuple[UUID, UUID], Before] = {}
     carried: dict[UUID, Carried] = {}
@@ -38,8 +49,18 @@ def carried_into(specs: Mapping[UUID, BalanceSpec]) -> dict[UUID, Carried]:
         last = new if new is not None and (stored is None or new.start > stored.start) else stored
         brought = brought_into(quota, spec.window, last, spec.caller.timezone)
         carried[id] = Carried(brought, carried_of(brought, quota.carry_over.most if quota.carry_over else None))
-        made[owner] = Before(id, spec.window.start, ZERO, carried[id].carried, ZERO)
+        made[owner] = Before(id, spec.window.start, used[id], carried[id].carried, ZERO)
     return carried
+
+
+def _lock_makers(specs: Mapping[UUID, BalanceSpec]) -> None:
+    """Let nobody else make a balance of these quotas and subjects until the commit.
+
+    A balance before a new one that does not exist yet cannot be locked: it would be made, and used, unseen.
+    """
+    locks = {window_lock(spec.quota.key, spec.quota.subject_id) for spec in specs.values()}
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK_MAKERS, [numbers(sorted_lock_numbers(locks))])
 
 
 def _lock_predecessors(specs: Mapping[UUID, BalanceSpec]) -> dict[UUID, Before]:
@@ -54,6 +75,7 @@ def _lock_predecessors(specs: Mapping[UUID, BalanceSpec]) -> dict[UUID, Before]:
 
 def _predecessors(specs: Mapping[UUID, BalanceSpec]) -> Iterator[tuple[UUID, Before]]:
     for id, spec in specs.items():
-        last = before(spec.caller.tenant_id, spec.quota, spec.window)
+        caller = spec.caller
+        last = before(caller.tenant_id, spec.quota, spec.window, timezone=caller.timezone, license_id=caller.license_id)
         if last is not None:
             yield id, last

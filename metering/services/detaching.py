@@ -7,8 +7,10 @@ used again. So detaching one too many costs a recount and changes no number.
 from collections.abc import Iterable
 from uuid import UUID
 
+from django.db.models import Q
+
 from licenses.models import Agent, LicensePlan
-from metering.domain.enums import Anchor, Scope
+from metering.domain.enums import Anchor, Period, Scope
 from metering.models import Balance, Quota
 from metering.selectors.quotas import counting, customer_groups, first_keys, license_groups
 from tenants.models import Tenant
@@ -18,10 +20,11 @@ from tenants.selectors.clocks import clock_of
 def detach_balances(tenant: Tenant, keys: Iterable[UUID], *, subject_ids: Iterable[UUID] | None = None) -> int:
     """Detach the open balances of these quota keys, of all subjects or of some; returns how many.
 
+    Of rolling windows the closed ones as well: their windows go on, so that there is a gap in what they have seen.
     Called under the configuration lock, which keeps the ledger away from balances.
     """
     balances = Balance.objects.for_tenant(tenant).filter(
-        quota_key__in=list(keys), closed_at__isnull=True, detached_at__isnull=True
+        Q(closed_at__isnull=True) | Q(period=Period.ROLLING), quota_key__in=list(keys), detached_at__isnull=True
     )
     if subject_ids is not None:
         balances = balances.filter(subject_id__in=list(subject_ids))

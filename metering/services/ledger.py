@@ -29,7 +29,7 @@ from metering.services.ledger_notices import notices
 from metering.services.lines import place_lines
 from metering.services.open_holds import lock_open_holds
 from metering.services.partitions import ensure_partition_for
-from metering.services.rolling import seed_windows
+from metering.services.rolling import unseen
 from metering.services.targets import Targets
 from tenants.services.outbox import emit_events
 
@@ -162,8 +162,8 @@ class _Work:
                 # what an event is corrected by must not come between reading what there is and making the balance.
                 self._keep_configuration()
                 made = {id: self.targets.specs[id] for id in missing}
-                ensure_balances(made)
-                seed_windows(made)
+                # All in one go, in the order of their ids.
+                ensure_balances(made | unseen(self.targets.specs, new=missing))
             raise
         self.committing = False
         return posted
@@ -242,7 +242,7 @@ class _Work:
             balances[id].changed = True
         if resumed:
             ledger_sql.attach_balances(resumed)
-            seed_windows({id: self.targets.specs[id] for id in resumed})
+            ensure_balances(unseen(self.targets.specs, new=resumed))
 
     def _write(self, decision: Decision, balances: Mapping[UUID, BalanceState]) -> None:
         accepted = decision.accepted

@@ -111,7 +111,8 @@ class Special:
             window = windows[row.owner]
             state = self._balances.get(row.balance_id)
             used, held = (row.used, row.held) if state is None else (state.used, state.held)
-            window.used[row.start] = used
+            if row.attached:
+                window.used[row.start] = used
             window.held = EXACT.add(window.held, held)
             told[row.owner].update(row.fired)
             if state is not None:

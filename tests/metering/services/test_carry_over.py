@@ -20,7 +20,7 @@ from tests.parallel import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-DAY = timedelta(days=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BEGAN = NOW - 10 * DAY
 
 
@@ -172,6 +172,45 @@ def test_usage__on_both_sides_of_the_border_at_once__comes_to_the_same() -> None
 
     assert failed == []
     assert (Balance.objects.get(period_start=midnight).used, carried(midnight)) == (10, 980)
+
+
+def test_usage__before_carrying_over_began_in_its_period__is_not_carried() -> None:
+    world = make_world()
+    world.post(world.request("6"))
+    carrying(world, carry_over_since=NOW + HOUR)
+    tomorrow = NOW + DAY
+
+    assert status(world, NOW + HOUR).used == 6
+    assert status(world, tomorrow).carried_over == 4
+    assert consume(world, "15", tomorrow) is Verdict.REFUSED
+    assert (carried(tomorrow) if consume(world, "14", tomorrow) is Verdict.DONE else None) == 4
+
+
+def test_usage__first_one_is_late_in_the_period_in_which_carrying_over_began__takes_from_what_is_left() -> None:
+    world = make_world()
+    world.post(world.request("6"))
+    carrying(world, carry_over_since=NOW + HOUR)
+
+    use(world, "1", NOW + 2 * HOUR, NOW + DAY)
+
+    assert (status(world, NOW + DAY).carried_over, carried(NOW + DAY)) == (3, 3)
+
+
+def test_usage__both_periods_are_made_at_once__comes_to_the_same_every_time() -> None:
+    # A period that is made finds none before it, and must not be overtaken by one that is made and used meanwhile.
+    midnight = NOW.replace(hour=0) + DAY
+    before = midnight - timedelta(microseconds=1)
+    seen = []
+    for _ in range(6):
+        world = make_world()
+        carrying(world, "1000", carry_over_since=NOW)
+        calls = [lambda world=world: use(world, "1", before, before) for _ in range(10)]
+        calls += [lambda world=world: use(world, "1", midnight, midnight) for _ in range(10)]
+        assert [each for each in at_once(calls) if isinstance(each, Exception)] == []
+        made = Balance.objects.for_tenant(world.tenant).get(period_start=midnight)
+        seen.append((made.used, made.carried))
+
+    assert set(seen) == {(Decimal(10), Decimal(990))}
 
 
 def test_brought_over__as_a_loop_over_all_periods() -> None:

@@ -13,8 +13,10 @@ from metering.domain.quota_keys import quota_key
 from metering.models import Balance, Quota
 from metering.selectors.quota_statuses import Asked, CallerQuotas, QuotaStatus, statuses_of
 from metering.services.closing import close_periods
+from metering.services.quotas import archive_quota, create_quota
 from metering.services.verification import verify_ledger
 from tenants.models import OutboxEvent
+from tests.factories import ACTOR
 from tests.metering.ledger_world import NOW, World, make_world
 from tests.parallel import at_once
 
@@ -145,6 +147,49 @@ def test_quota__new_in_the_middle_of_use__counts_what_the_window_has_seen() -> N
     assert status(world, later).used == 10
     assert consume(world, "3", NOW + HOUR + MINUTE) is Verdict.DONE
     assert consume(world, "1", NOW + HOUR + MINUTE) is Verdict.REFUSED
+
+
+def test_quota__new_and_the_first_event_is_late__counts_what_the_window_has_seen() -> None:
+    world = make_world()
+    for minutes in (0, 10, 20, 25):
+        world.post(world.request("5", at=NOW + minutes * MINUTE))
+    rolling(world, "22")
+
+    world.post(world.request("1", occurred_at=NOW + 12 * MINUTE, at=NOW + 30 * MINUTE))
+
+    assert status(world, NOW + 30 * MINUTE).used == 21
+    assert consume(world, "2", NOW + 30 * MINUTE) is Verdict.REFUSED
+    assert consume(world, "1", NOW + 30 * MINUTE) is Verdict.DONE
+
+
+@pytest.mark.parametrize("pause", [2 * HOUR, MINUTE])
+def test_quota__applies_again_with_sub_buckets_closed__counts_what_it_has_missed(pause: timedelta) -> None:
+    world = make_world()
+
+    def daily() -> Quota:
+        return create_quota(
+            tenant=world.tenant,
+            actor=ACTOR,
+            on={"license": world.license.id},
+            meter=world.meter,
+            limit="20",
+            period={"rolling": 86400},
+        )
+
+    quota = daily()
+    consume(world, "5", NOW)
+    consume(world, "5", NOW + 2 * HOUR)
+    close_periods(before=NOW + HOUR, now=NOW + 2 * HOUR)
+    archive_quota(tenant=world.tenant, quota_id=quota.id, actor=ACTOR)
+    missed = NOW + 2 * HOUR + pause
+    consume(world, "5", missed)
+    daily()
+
+    again = missed + pause
+    assert status(world, again).used == 15
+    assert consume(world, "5", again) is Verdict.DONE
+    assert status(world, again).used == 20
+    assert consume(world, "1", again) is Verdict.REFUSED
 
 
 def test_thresholds__crossed_again_within_the_window__are_told_once() -> None:

@@ -13,9 +13,11 @@ from licenses.models import License, LicensePlan
 from metering.domain.enums import EventKind, OverageStatus, PriceModel
 from metering.domain.ledger import Request, Verdict
 from metering.models import Balance, LateEntry, OverageRecord, Price, Quota, UsageEvent
+from metering.services.adjusting import adjust_usage
 from metering.services.closing import close_periods
 from metering.services.overage import accrue_overage
 from metering.services.rollups import roll_up_usage
+from metering.services.top_ups import create_top_up
 from metering.services.verification import verify_ledger
 from metering.services.voiding import Voided, void_usage
 from tenants.models import AuditEntry, Customer, OutboxEvent, Tenant
@@ -236,6 +238,23 @@ def test_void_usage__bill_is_final__credits_of_exactly_the_difference() -> None:
     assert (credit.corrects_id, credit.used, credit.status_reason) == (final["id"], Decimal(13), "refund")
     assert credit.lines == [{"description": "Units", "quantity": "-3", "unit_price": "0.005", "amount": "-0.015"}]
     assert OutboxEvent.objects.filter(type="overage.credited").count() == 2
+    assert verify_ledger(tenant=world.tenant).differences == ()
+
+
+def test_adjust_usage__bill_is_final__is_billed_and_takes_nothing_from_top_ups() -> None:
+    world = make_world()
+    quota = priced(world, "10", "1")
+    world.post(request := world.request("12"))
+    close_periods(before=NOW + DAY, now=NOW + DAY)
+    set_clock(world, NOW + DAY)
+    on = {"license": world.license.id}
+    top_up = create_top_up(tenant=world.tenant, actor=ACTOR, quota=quota, amount="100", on=on, starts_at=NOW)
+
+    adjust_usage(tenant=world.tenant, actor=ACTOR, id="more", corrects=request.id, quantity=Decimal(3))
+
+    assert amounts(world) == [("finalized", Decimal(2), Decimal(2)), ("credit", Decimal(3), Decimal(3))]
+    top_up.refresh_from_db()
+    assert top_up.used == 0
     assert verify_ledger(tenant=world.tenant).differences == ()
 
 
