@@ -5,6 +5,7 @@ have left of it, with the amounts that cost meters computed from it. Where a bil
 record of its own.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -180,8 +181,7 @@ class Correcting:
         before = used_of(self.tenant.id, touched)
         post(requests)
         done = [request for request in requests if request.verdict is Verdict.DONE]
-        places = [(line.meter, place) for request in done for line in request.lines for place in line.places or ()]
-        recount_balances(self.tenant.id, {place.balance_id for meter, place in places if not meter.aggregation.adds_up})
+        recount_balances(self.tenant.id, _taken_back(done))
         # What only went down is no reason to bill a period that was closed without a bill.
         risen = {id for id, used in used_of(self.tenant.id, touched).items() if used > before[id]}
         bill_corrected_balances(tenant_id=self.tenant.id, balances=touched, risen=risen, at=self.at, reason=reason)
@@ -232,6 +232,17 @@ class _Original:
             blake2b(event.id.bytes, digest_size=16, person=b"void").hexdigest(),
             lines,
         )
+
+
+def _taken_back(done: Sequence[Request]) -> dict[UUID, set[UUID]]:
+    """The events of meters that do not add up, by the balances in which they counted."""
+    found: dict[UUID, set[UUID]] = defaultdict(set)
+    for request in done:
+        for line in request.lines:
+            if line.corrects is not None and not line.meter.aggregation.adds_up:
+                for place in line.places or ():
+                    found[place.balance_id].add(line.corrects)
+    return found
 
 
 def _negated(quantity: Decimal) -> Decimal:

@@ -12,7 +12,7 @@ from common.ids import new_id
 from licenses.models import License, LicensePlan
 from metering.domain.enums import EventKind, OverageStatus, PriceModel
 from metering.domain.ledger import Request, Verdict
-from metering.models import Balance, LateEntry, OverageRecord, Price, Quota, UsageEvent
+from metering.models import Balance, DroppedMonth, LateEntry, OverageRecord, Price, Quota, UsageEvent
 from metering.services.adjusting import adjust_usage
 from metering.services.closing import close_periods
 from metering.services.overage import accrue_overage
@@ -346,3 +346,32 @@ def test_void_usage__meter_that_does_not_add_up__is_counted_anew(aggregation: st
     void(world, events[1].public_id)
 
     assert world.used(quota) == left
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "after_one", "after_both"), [("max", 9, 9), ("latest", 5, 9), ("unique", 2, 1)]
+)
+def test_void_usage__earlier_months_are_gone__keeps_what_they_had_come_to(
+    aggregation: str, after_one: int, after_both: int
+) -> None:
+    world = make_world()
+    world.meter.__class__.objects.filter(id=world.meter.id).update(aggregation=aggregation)
+    quota = world.quota("100", period="year")
+    began = NOW.replace(day=1, hour=0)
+    world.post(world.request("9", occurred_at=began - DAY, at=began - DAY))
+    kept = [world.request("5"), world.request("7", at=NOW + timedelta(minutes=1))]
+    world.post(kept[0])
+    world.post(kept[1])
+    # October went, as drop_old_events has it: the base is what it had come to, values of a unique meter stay.
+    UsageEvent.objects.filter(occurred_at__lt=began).delete()
+    DroppedMonth.objects.create(
+        name="october", starts_at=began - 31 * DAY, ends_at=began, events=1, dropped_at=NOW, ids_forgotten_at=NOW
+    )
+    Balance.objects.filter(quota_key=quota.key).update(base=0 if aggregation == "unique" else 9)
+    set_clock(world, NOW + timedelta(hours=1))
+
+    void(world, kept[1])
+    assert world.used(quota) == after_one
+    void(world, kept[0])
+    assert world.used(quota) == after_both
+    DroppedMonth.objects.all().delete()
