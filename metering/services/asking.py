@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from metering.domain.counting import Observed, asked
+from metering.domain.counting import Observed, asked, value_id, value_text
 from metering.domain.dimensions import matches
 from metering.domain.enums import Aggregation
 from metering.domain.ledger import BalanceState, Line
@@ -35,17 +35,15 @@ def full_quotas(
         ]
         if not concerned:
             continue
-        quantity = asked(
-            _state(caller, status, at),
-            [Line(line.meter, line.quantity, line.dimensions, line.at, _NEWEST) for line in concerned],
-        )
+        asking = [Line(line.meter, line.quantity, line.dimensions, line.at, _NEWEST) for line in concerned]
+        quantity = asked(_state(caller, status, asking, at), asking)
         if EXACT.add(EXACT.add(status.used, status.held), quantity) > EXACT.add(most, status.standing.extra):
             full.append((status, quantity))
     return full
 
 
-def _state(caller: Caller, status: QuotaStatus, at: datetime) -> BalanceState:
-    """The balance as it stands; what unique and latest meters ask beside the value is read."""
+def _state(caller: Caller, status: QuotaStatus, lines: Sequence[Line], at: datetime) -> BalanceState:
+    """The balance as it stands; what unique and latest meters ask for these lines beside the value is read."""
     quota = status.quota
     window = quota.window(at, caller.timezone)
     state = BalanceState(quota.balance_id(window), status.used, status.held, False, set())
@@ -58,6 +56,8 @@ def _state(caller: Caller, status: QuotaStatus, at: datetime) -> BalanceState:
     elif kept is None:
         state.observed = Observed(values_of(scope))
     else:
-        values = BalanceValue.objects.for_tenant(caller.tenant_id).filter(balance_id=state.id)
+        # A balance may have seen millions of values.
+        ids = {value_id(state.id, value_text(line)) for line in lines}
+        values = BalanceValue.objects.for_tenant(caller.tenant_id).filter(id__in=ids)
         state.observed = Observed(dict(values.values_list("id", "events")))
     return state

@@ -4,10 +4,15 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from metering.domain.enums import EventKind
 from metering.domain.ledger import Verdict
 from metering.models import Balance, BalanceValue, DimensionValue, UsageEvent
+from metering.selectors.quota_statuses import Asked, CallerQuotas, statuses_of
+from metering.services.asking import full_quotas
+from metering.services.lines import CountedLine
 from tests.metering.ledger_world import NOW
 from tests.metering.meter_world import Meters
 
@@ -38,6 +43,26 @@ def test_unique__counts_each_value_once__also_beyond_a_full_quota():
     assert meters.post(("users", "1", {"user": "cleo"}), kind=EventKind.CONSUME).verdict is Verdict.REFUSED
     assert meters.post(("users", "1", {"user": "bob"}), kind=EventKind.CONSUME).verdict is Verdict.DONE
     assert sorted(BalanceValue.objects.values_list("events", flat=True)) == [2, 2]
+
+
+def test_full_quotas__unique__reads_only_the_values_that_are_asked_for():
+    meters = Meters()
+    meter = meters.make("users", aggregation="unique", dimensions=["user"], value_from="user")
+    meters.limit(meter, "3")
+    for user in ("ann", "bob", "cleo"):
+        meters.post(("users", "1", {"user": user}))
+    caller = meters.caller()
+    [statuses] = statuses_of([Asked(CallerQuotas(caller), NOW)])
+
+    def full(user: str) -> list[Decimal]:
+        line = CountedLine(caller.meters["users"], Decimal(1), {"user": user}, NOW)
+        return [quantity for _, quantity in full_quotas(caller, [line], statuses, NOW)]
+
+    with CaptureQueriesContext(connection) as queries:
+        assert (full("bob"), full("dora")) == ([], [1])
+    of_values = [each["sql"] for each in queries if "metering_balancevalue" in each["sql"]]
+    assert len(of_values) == 2
+    assert all('"metering_balancevalue"."id" IN (' in each for each in of_values)
 
 
 def test_latest__goes_by_time__not_by_arrival():
