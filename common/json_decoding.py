@@ -25,6 +25,8 @@ _LOCATED: Final = re.compile(r"(?s)(?P<message>.*?)(?: - at (?:`(?P<key>key)` in
 _UNKNOWN_FIELD: Final = re.compile(r"(?s)Object contains unknown field `(?P<name>.*)`")
 _MISSING_FIELD: Final = re.compile(r"Object missing required (?:tag )?field `(?P<name>[^`]*)`")
 _WRONG_TYPE: Final = re.compile(r"Expected `(?P<expected>[^`]*)`, got `(?P<got>[^`]*)`")
+_BOUND: Final = re.compile(r"Expected `(?P<what>[^`]*)` (?P<length>of length )?(?P<sign>[<>]=) (?P<bound>-?[\d.]+)")
+_CHOICE: Final = "Invalid enum value"
 _PATH_STEP: Final = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+|\.\.\.)\]")
 _CONTAINERS: Final = frozenset({dict, list})
 _TYPE_WORDS: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "decimal": "decimal"}
@@ -210,6 +212,8 @@ def _explain(error: msgspec.ValidationError, tree: Any, kind: Any) -> Invalid:
             break
         else:
             break
+    if str(error).startswith(_CHOICE) and (words := _choices(kind, _read_message(error)[0])):
+        errors[-1]["detail"] = f"Expected one of: {', '.join(words)}."
     return Invalid(f"{errors[0]['field'] or 'body'}: {errors[0]['detail']}", errors=errors)
 
 
@@ -237,7 +241,50 @@ def _read_message(error: msgspec.ValidationError) -> tuple[Path, str, str]:
         return (*path, match["name"]), "required", "This field is required."
     if match := _WRONG_TYPE.fullmatch(message):
         return path, "wrong_type", f"Expected {_words(match['expected'])}, got {_words(match['got'])}."
+    if match := _BOUND.fullmatch(message):
+        return path, "invalid", _bound_words(match)
+    if message.startswith("Invalid RFC3339 encoded datetime"):
+        return path, "invalid", "A time is RFC 3339, with an offset or Z."
     return path, "invalid", f"{message}."
+
+
+def _bound_words(match: re.Match[str]) -> str:
+    side = "At least" if match["sign"] == ">=" else "At most"
+    if not match["length"]:
+        return f"{side} {match['bound']}."
+    unit = "character" if match["what"].startswith("str") else "entry"
+    many = unit if match["bound"] == "1" else {"character": "characters", "entry": "entries"}[unit]
+    return f"{side} {match['bound']} {many}."
+
+
+def _choices(kind: Any, path: Path) -> tuple[str, ...]:
+    """The words that may stand at a place in the type; none where it has no such list."""
+    waiting = [msgspec.inspect.type_info(kind)]
+    for step in path:
+        waiting = [inner for found in _alternatives(waiting) for inner in _inside(found, step)]
+    words: list[str] = []
+    for found in _alternatives(waiting):
+        if isinstance(found, msgspec.inspect.EnumType):
+            words += [str(member.value) for member in found.cls]
+        elif isinstance(found, msgspec.inspect.LiteralType):
+            words += [str(value) for value in found.values]
+    return tuple(words)
+
+
+def _alternatives(types: Iterable[msgspec.inspect.Type]) -> Iterator[msgspec.inspect.Type]:
+    for found in types:
+        if isinstance(found, msgspec.inspect.UnionType):
+            yield from found.types
+        else:
+            yield found
+
+
+def _inside(found: msgspec.inspect.Type, step: str | int) -> list[msgspec.inspect.Type]:
+    if isinstance(found, msgspec.inspect.StructType):
+        return [field.type for field in found.fields if field.encode_name == step]
+    if isinstance(found, msgspec.inspect.CollectionType):
+        return [found.item_type]
+    return [found.value_type] if isinstance(found, msgspec.inspect.DictType) else []
 
 
 def _read_path(text: str) -> Path:

@@ -41,7 +41,7 @@ def problem_body(problem: Problem, request_id: str, *, instance: str | None = No
         "type": problem.type,
         "title": problem.title,
         "status": problem.status,
-        "detail": problem.detail or problem.title,
+        "detail": _told(problem),
         "code": problem.code,
         "request_id": request_id,
         "errors": problem.errors,
@@ -50,6 +50,14 @@ def problem_body(problem: Problem, request_id: str, *, instance: str | None = No
         body["instance"] = instance
     # The problem's own members never take the place of the standard ones.
     return {**problem.extra, **body}
+
+
+def _told(problem: Problem) -> str:
+    """The sentence for people. Whoever logs nothing else still learns which field it is about."""
+    first = problem.errors[0] if problem.errors else None
+    if first is not None and first["field"] and problem.detail == first["detail"]:
+        return f"{first['field']}: {problem.detail}"
+    return problem.detail or problem.title
 
 
 def problem_bytes(problem: Problem, request_id: str, *, instance: str | None = None) -> bytes:

@@ -16,7 +16,7 @@ from metering.domain.money import round_money
 from metering.domain.numbers import EXACT, ZERO
 from metering.selectors.price_simulation import SimulatedLine, simulate_price
 from metering.services.overage_records import lines_as_json
-from metering.services.prices import read_prices
+from metering.services.prices import read_price
 from metering.services.statements import month_of
 from tenants.models import Tenant
 from tenants.selectors.customers import resolve_customer
@@ -27,7 +27,7 @@ DEFAULT_LINES: Final = 200
 def simulation_asked_for(tenant: Tenant, asked: Mapping[str, Any], *, at: datetime) -> dict[str, Any]:
     """Rate the usage that is asked about; `at` is the workspace's time. Raises NotFound and Invalid."""
     plan = get_plan(tenant, asked["plan"])
-    [price] = read_prices(tenant, [asked["price"]], path="price")
+    price = read_price(tenant, asked["price"], "price")
     window = month_of(tenant, asked.get("period_start") or month_of(tenant, at).start - timedelta(microseconds=1))
     try:
         found = simulate_price(

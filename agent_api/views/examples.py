@@ -70,7 +70,7 @@ def problem(status: int, title: str, code: str, detail: str, **more: Any) -> dic
 
 def _field(field: str, code: str, detail: str) -> dict[str, Any]:
     errors = [{"field": field, "code": code, "detail": detail}]
-    return problem(422, "Unprocessable Content", "invalid", detail, errors=errors)
+    return problem(422, "Unprocessable Content", "invalid", f"{field}: {detail}", errors=errors)
 
 
 VALIDATE_REQUEST: Final = {

@@ -27,8 +27,17 @@ class UsageFormat(StrEnum):
         return {"openai": "openai", "anthropic": "anthropic", "gemini": "google"}[self.value.partition("_")[0]]
 
 
+# What a usage object of a format has at least one of, unless it is empty.
+_NAMES: Final[Mapping[UsageFormat, tuple[str, ...]]] = {
+    UsageFormat.OPENAI_CHAT: ("prompt_tokens", "completion_tokens"),
+    UsageFormat.OPENAI_RESPONSES: ("input_tokens", "output_tokens"),
+    UsageFormat.ANTHROPIC_MESSAGES: ("input_tokens", "output_tokens"),
+    UsageFormat.GEMINI: ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount"),
+}
+
+
 class UsageObjectError(ValueError):
-    """A usage object that cannot be read; `field` is the place in it."""
+    """A usage object that cannot be read; `field` is the place in it, empty for all of it."""
 
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(detail)
@@ -62,8 +71,16 @@ def token_counts(form: UsageFormat, usage: Mapping[str, Any]) -> TokenCounts:
     """The tokens of one answer of a provider; what the object does not name is 0.
 
     `usage` is what the provider sends as `usage` (OpenAI, Anthropic) or `usageMetadata` (Gemini). Raises
-    UsageObjectError for counts that are none, and for parts that are more than the whole.
+    UsageObjectError for counts that are none, for parts that are more than the whole, and for an object of another
+    format: it would come to no tokens at all, and nobody would notice that nothing is counted.
     """
+    counts = _read(form, usage)
+    if usage and not any(name in usage for name in _NAMES[form]):
+        raise UsageObjectError("", f"A usage object of {form} has {' or '.join(_NAMES[form])}: this is another one.")
+    return counts
+
+
+def _read(form: UsageFormat, usage: Mapping[str, Any]) -> TokenCounts:
     match form:
         case UsageFormat.OPENAI_CHAT:
             return _openai(usage, "prompt_tokens", "completion_tokens")

@@ -24,6 +24,7 @@ from metering.services.expiring_holds import expire_holds
 from metering.services.overage import accrue_overage_of
 from metering.services.partitions import MONTHS_AHEAD, ensure_partitions
 from metering.services.rollups import roll_up_usage
+from metering.services.statements import issue_due_statements
 from tenants.domain.actors import Actor
 from tenants.models import Tenant
 from tenants.selectors.workspaces import clock_offset_of
@@ -41,6 +42,7 @@ class Happened:
     stops: int = 0
     periods_closed: int = 0
     overages_finalized: int = 0
+    statements_issued: int = 0
     holds_expired: int = 0
     activations_lapsed: int = 0
     expiries_announced: int = 0
@@ -110,6 +112,11 @@ def _stop_at(tenant_id: UUID, stop: datetime, happened: Happened) -> datetime:
         licenses_expired=expire_licenses(now, tenant_id=tenant_id),
         agents_archived=archive_ended_agents(now, tenant_id=tenant_id),
     )
-    closed = close_periods(now=now, tenant=Tenant.objects.get(pk=tenant_id))
-    happened += Happened(periods_closed=closed.balances, overages_finalized=closed.finalized)
+    tenant = Tenant.objects.get(pk=tenant_id)
+    closed = close_periods(now=now, tenant=tenant)
+    happened += Happened(
+        periods_closed=closed.balances,
+        overages_finalized=closed.finalized,
+        statements_issued=issue_due_statements(tenant),
+    )
     return at

@@ -75,7 +75,7 @@ def read_prices(tenant: Tenant, value: object, *, path: str = "prices") -> list[
     Raises Invalid for the field, with the document's code `currency_mixed` where they are not all in one currency and
     `price_repeated` where two are for the same meter, filter and start.
     """
-    specs = [_read_price(tenant, each, place) for place, each in checks.entries(value, path, most=MAX_PRICES)]
+    specs = [read_price(tenant, each, place) for place, each in checks.entries(value, path, most=MAX_PRICES)]
     slots: set[Slot] = set()
     for position, spec in enumerate(specs):
         if spec.terms.currency != specs[0].terms.currency:
@@ -140,7 +140,8 @@ def check_priced(tenant: Tenant, plan_id: UUID | None, *, path: str = "prices") 
             raise refuse(at(path, str(position)), "price_ambiguous", detail)
 
 
-def _read_price(tenant: Tenant, fields: Mapping[str, Any], path: str) -> PriceSpec:
+def read_price(tenant: Tenant, fields: Mapping[str, Any], path: str) -> PriceSpec:
+    """One price; `path` is where it stands in the body. Without a currency it is in the tenant's. Raises Invalid."""
     checks.only_keys(fields, path, _FIELDS)
     meter = resolve_meter(tenant, fields.get("meter"), field=at(path, "meter"))
     currency = fields.get("currency")

@@ -1,5 +1,7 @@
 import json
-from typing import Any
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -123,6 +125,39 @@ def test_decode_json__hundreds_of_unknown_fields__names_twenty_and_cuts_long_nam
 def test_decode_json__wrong_type__says_it_in_words_of_json() -> None:
     assert refusal(b'{"count": "1"}').errors[0]["detail"] == "Expected integer or null, got string."
     assert refusal(b'{"count": "1"}').detail == "count: Expected integer or null, got string."
+
+
+class Mode(StrEnum):
+    CHECK = "check"
+    HOLD = "hold"
+
+
+class Bounded(msgspec.Struct, forbid_unknown_fields=True):
+    mode: Mode | None = None
+    ttl: Annotated[int, msgspec.Meta(ge=1, le=60)] = 1
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=5)] = "x"
+    lines: Annotated[list[dict[str, Mode]], msgspec.Meta(max_length=2)] = []
+    at: datetime | None = None
+
+
+@pytest.mark.parametrize(
+    ("raw", "detail"),
+    [
+        (b'{"mode": "keep"}', "mode: Expected one of: check, hold."),
+        (b'{"other": 1, "lines": [{}, {"a": "keep"}]}', "other: This field is not known here."),
+        (b'{"lines": [{}, {"a": "keep"}]}', "lines.1.*: Expected one of: check, hold."),
+        (b'{"ttl": 0}', "ttl: At least 1."),
+        (b'{"ttl": 61}', "ttl: At most 60."),
+        (b'{"name": ""}', "name: At least 1 character."),
+        (b'{"name": "abcdef"}', "name: At most 5 characters."),
+        (b'{"lines": [{}, {}, {}]}', "lines: At most 2 entries."),
+        (b'{"at": "yesterday"}', "at: A time is RFC 3339, with an offset or Z."),
+    ],
+)
+def test_decode_json__value_out_of_bounds__says_what_may_stand_there(raw: bytes, detail: str) -> None:
+    with pytest.raises(Problem) as caught:
+        decode_json(raw, type=Bounded)
+    assert caught.value.detail == detail
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]":,\\u0d8e1. ', max_size=40).map(str.encode))

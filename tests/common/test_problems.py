@@ -72,6 +72,13 @@ def test_problem_body__each_class__has_its_status_and_code(problem: Problem, sta
     assert body["errors"] == []
 
 
+def test_problem_body__of_one_field__names_it_in_the_sentence_for_people() -> None:
+    body = problem_body(Invalid.field("thresholds.0", "invalid", "A whole number."), "req-1")
+    assert body["detail"] == "thresholds.0: A whole number."
+    assert body["errors"] == [{"field": "thresholds.0", "code": "invalid", "detail": "A whole number."}]
+    assert problem_body(Invalid.field("", "invalid", "A whole number."), "req-1")["detail"] == "A whole number."
+
+
 def test_problem_response__forbidden__is_a_whole_document() -> None:
     problem = Forbidden(
         "activation_limit_reached", "No more activations.", extra={"limit": 3, "current": 3, "status": 1}

@@ -30,3 +30,5 @@ def test_page__pasted_line_by_line__ends_with_the_bill(checkout: Path, time: str
     assert (bill["status"], bill["used"], bill["quantity"], bill["amount"]) == ("finalized", "1500", "500", "2.50")
     assert bill["finalized_at"] == bill["period_end"].replace("T00:", "T01:")
     assert license["status"] == "expired"
+    assert happened["statements_issued"] == 1
+    assert shown.text(5, 4)[:16] == bill["finalized_at"][:16]

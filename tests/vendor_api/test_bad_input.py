@@ -177,6 +177,12 @@ def test_fields__of_another_workspace__are_unknown_like_those_that_never_were(sh
     assert foreign.fields == missing.fields == {"license": "not_found"}
 
 
+def test_query__word_that_is_none_of_a_few__is_told_which_there_are(shop: Shop) -> None:
+    answer = shop.door.call("GET", "/usage", query=USAGE | {"window": "year"})
+
+    assert answer["detail"] == "window: Expected one of: hour, day, week, month."
+
+
 @pytest.mark.parametrize(
     ("path", "query", "fields"),
     [

@@ -89,3 +89,9 @@ def test_simulate__what_makes_no_sense__is_refused(payg: Shop) -> None:
     assert simulated(payg, fine, limit=1001).status == 422
     assert payg.door.post("/prices/simulate", {"plan": "nonsense", "price": {"meter": "tokens", **fine}}).status == 404
     assert simulated(payg, fine, license=stranger.license["id"])["data"] == []
+
+
+def test_simulate__wrong_price__is_named_where_it_stands_in_the_body(payg: Shop) -> None:
+    answer = simulated(payg, {"model": "per_unit"})
+    assert (answer.status, answer.fields) == (422, {"price.unit_price": "required"})
+    assert answer["detail"] == "price.unit_price: A per_unit price needs it."

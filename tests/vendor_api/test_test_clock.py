@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from common.clock import real_clock, rfc3339
-from metering.models import Balance, OverageRecord
+from metering.models import Balance, OverageRecord, Statement
 from tenants.models import OutboxEvent, Tenant
 from tests.factories import make_test_workspace
 from tests.trail import actions, epoch
@@ -84,6 +84,7 @@ def test_clock__moved__is_audited_and_felt_through_the_epoch(rehearsal: Shop) ->
         "stops": 1,
         "periods_closed": 0,
         "overages_finalized": 0,
+        "statements_issued": 0,
         "holds_expired": 0,
         "activations_lapsed": 0,
         "expiries_announced": 0,
@@ -116,6 +117,7 @@ def test_clock__a_month_day_by_day__ends_with_its_bill(rehearsal: Shop) -> None:
         "finalized_at": rfc3339(end + HOUR),
     }
     assert OutboxEvent.objects.filter(type="overage.finalized", subject=bill["id"]).count() == 1
+    assert (before_grace["statements_issued"], at_grace["statements_issued"]) == (0, 1)
 
 
 def test_clock__jump_over_several_periods__each_closes_with_its_own_overage(rehearsal: Shop) -> None:
@@ -128,8 +130,13 @@ def test_clock__jump_over_several_periods__each_closes_with_its_own_overage(rehe
         move(rehearsal, month + DAY)
         use(rehearsal, f"month-{number}", f"{1_500_000 + number}")
 
-    move(rehearsal, months[3] + 40 * DAY)
+    happened = move(rehearsal, months[3] + 40 * DAY)
 
+    issued = Statement.objects.order_by("period_start").values_list("period_start", "issued_at")
+    assert happened["statements_issued"] == 1  # the first two were issued by the moves before
+    assert [(start, at.replace(microsecond=0, second=0)) for start, at in issued] == [
+        (month, month_after(month) + HOUR) for month in months[:3]
+    ]
     assert list(
         OverageRecord.objects.order_by("period_start").values_list("period_start", "used", "status", "finalized_at")
     ) == [

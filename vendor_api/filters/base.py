@@ -142,6 +142,8 @@ class WordFilter(django_filters.ChoiceFilter):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         options.setdefault("empty_label", None)
+        words = ", ".join(str(value) for value, _ in options["choices"])
+        options.setdefault("error_messages", {"invalid_choice": f"Expected one of: {words}."})
         super().__init__(*args, **options)
 
 

@@ -28,6 +28,7 @@ class HappenedShape(Shape):
     stops = serializers.IntegerField(help_text="Instants at which something was due, and the last one.")
     periods_closed = serializers.IntegerField()
     overages_finalized = serializers.IntegerField()
+    statements_issued = serializers.IntegerField(help_text="Of months that are over and closed.")
     holds_expired = serializers.IntegerField()
     activations_lapsed = serializers.IntegerField()
     expiries_announced = serializers.IntegerField(help_text="`license.expiring`.")

@@ -75,7 +75,7 @@ def _events(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     try:
         counts = token_counts(form, body["usage"])
     except UsageObjectError as error:
-        raise Invalid.field(f"usage.{error.field}", "invalid", error.detail) from None
+        raise Invalid.field(f"usage.{error.field}".rstrip("."), "invalid", error.detail) from None
     dimensions = {"model": body["model"], "provider": body.get("provider") or form.provider}
     return [
         {

@@ -85,5 +85,23 @@ def test_token_counts__that_are_none__are_refused_by_name(usage: Any, field: str
     assert refusal.value.field == field
 
 
+@pytest.mark.parametrize("form", list(UsageFormat))
+@pytest.mark.parametrize("usage", [{"total_tokens": 12}, {"inputTokens": 3}])
+def test_token_counts__an_object_of_another_format__is_refused_and_does_not_count_as_nothing(
+    form: UsageFormat, usage: Any
+) -> None:
+    with pytest.raises(UsageObjectError, match="this is another one") as refusal:
+        token_counts(form, usage)
+    assert refusal.value.field == ""
+
+
+def test_token_counts__of_an_answer_without_tokens__are_none() -> None:
+    assert (
+        token_counts(UsageFormat.GEMINI, {})
+        == token_counts(UsageFormat.GEMINI, {"promptTokenCount": 0})
+        == TokenCounts()
+    )
+
+
 def test_by_meter__names_only_what_was_used() -> None:
     assert TokenCounts(input=3, reasoning=2).by_meter() == {"input_tokens": 3, "reasoning_tokens": 2}
