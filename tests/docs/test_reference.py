@@ -13,8 +13,8 @@ from tests.docs.pages import first_column, links, page, written_pages
 
 SETTINGS_PAGE = "docs/reference/settings.md"
 EVENTS_PAGE = "docs/reference/webhook-events.md"
-#: What the environment holds for others.
-NOT_SETTINGS = {"DJANGO_SETTINGS_MODULE", "PATH"}
+#: What the environment holds for others, or is told by the stack to its own processes.
+NOT_SETTINGS = {"DJANGO_SETTINGS_MODULE", "PATH", "PERMETER_WEB_THREADS"}
 
 
 def test_page_of_settings__compared_with_the_source__lists_exactly_what_is_read() -> None:
