@@ -162,7 +162,7 @@ def _left(link: _Link, before: _Link | None, terms: _Terms) -> set[Decimal] | No
     if not terms.alone or not terms.limits or terms.since is None or ZERO in terms.mosts:
         return None
     if before is None:
-        return _left_of_unused(link, terms, terms.since) if link.before is None and terms.calendar else None
+        return _left_at_first(link, terms, terms.since)
     if before.end is None or before.end <= terms.since or before.detached_at is not None:
         return None
     if link.closed_at is not None and before.updated_at > link.closed_at:
@@ -179,17 +179,12 @@ def _left(link: _Link, before: _Link | None, terms: _Terms) -> set[Decimal] | No
     }
 
 
-def _left_of_unused(link: _Link, terms: _Terms, since: datetime) -> set[Decimal] | None:
-    """What unused periods may have left: as many as since carrying over began, or fewer for a later subject."""
-    first = period_window(Period(link.period), at=since, timezone=ZoneInfo(terms.timezone)).start
-    most_unused = _unused(link, first, terms)
-    if most_unused is None:
+def _left_at_first(link: _Link, terms: _Terms, since: datetime) -> set[Decimal] | None:
+    """Nothing is left before carrying over began; what a period without a balance left nobody has written down."""
+    if link.before is not None or not terms.calendar:
         return None
-    return {
-        brought_over(limit=limit, most=most, before=None, unused=unused)
-        for unused in range(most_unused + 1)
-        for limit, most in product(terms.limits, terms.mosts)
-    }
+    first = period_window(Period(link.period), at=since, timezone=ZoneInfo(terms.timezone)).start
+    return {ZERO} if first >= link.start else None
 
 
 def _unused(link: _Link, first: datetime, terms: _Terms) -> int | None:

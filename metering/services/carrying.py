@@ -12,7 +12,8 @@ from uuid import UUID
 from django.db import connection
 
 from metering.domain.allowances import carried_of
-from metering.domain.numbers import ZERO
+from metering.domain.numbers import EXACT, ZERO
+from metering.domain.terms import CarryOver
 from metering.models import Balance
 from metering.selectors.carrying import Before, before, brought_into
 from metering.services.array_literals import numbers
@@ -61,6 +62,34 @@ def _lock_makers(specs: Mapping[UUID, BalanceSpec]) -> None:
     locks = {window_lock(spec.quota.key, spec.quota.subject_id) for spec in specs.values()}
     with connection.cursor() as cursor:
         cursor.execute(_LOCK_MAKERS, [numbers(sorted_lock_numbers(locks))])
+
+
+def pass_on(balance: Balance, more: Decimal, carry_over: CarryOver) -> None:
+    """A period left `more` (or, if negative, less) than was known: carry that on until a period is closed.
+
+    Under the configuration lock, so that nobody counts meanwhile; the ledger itself does so in its own batches.
+    """
+    while more and balance.period_end is not None and balance.period_end > carry_over.since:
+        following = (
+            Balance.objects.for_tenant(balance.tenant_id)
+            .select_for_update()
+            .filter(
+                quota_key=balance.quota_key,
+                subject_id=balance.subject_id,
+                period_start=balance.period_end,
+                brought__isnull=False,
+                closed_at__isnull=True,
+            )
+            .first()
+        )
+        if following is None or following.brought is None:
+            return
+        following.brought = EXACT.add(following.brought, more)
+        carried = carried_of(following.brought, carry_over.most)
+        more = EXACT.subtract(carried, following.carried)
+        following.carried = carried
+        following.save(update_fields=["brought", "carried", "updated_at"])
+        balance = following
 
 
 def _lock_predecessors(specs: Mapping[UUID, BalanceSpec]) -> dict[UUID, Before]:

@@ -6,7 +6,7 @@ record of its own.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -27,7 +27,7 @@ from metering.domain.ledger import Line, Request, Verdict
 from metering.domain.numbers import EXACT
 from metering.domain.quota_keys import event_digest
 from metering.domain.terms import Caller, MeterTerms, QuotaTerms
-from metering.models import UsageEvent
+from metering.models import Balance, UsageEvent
 from metering.selectors.corrections import (
     Standing,
     derived_of,
@@ -38,6 +38,7 @@ from metering.selectors.corrections import (
     used_of,
 )
 from metering.selectors.terms import load_caller
+from metering.services.carrying import pass_on
 from metering.services.ledger import post
 from metering.services.overage_corrections import bill_corrected_balances
 from metering.services.recounting import recount_balances
@@ -181,10 +182,23 @@ class Correcting:
         before = used_of(self.tenant.id, touched)
         post(requests)
         done = [request for request in requests if request.verdict is Verdict.DONE]
-        recount_balances(self.tenant.id, _taken_back(done))
+        taken_back = _taken_back(done)
+        counted = used_of(self.tenant.id, taken_back)
+        recount_balances(self.tenant.id, taken_back)
+        self._carry_on(done, counted)
         # What only went down is no reason to bill a period that was closed without a bill.
         risen = {id for id, used in used_of(self.tenant.id, touched).items() if used > before[id]}
         bill_corrected_balances(tenant_id=self.tenant.id, balances=touched, risen=risen, at=self.at, reason=reason)
+
+    def _carry_on(self, done: Sequence[Request], counted: Mapping[UUID, Decimal]) -> None:
+        """What a period left changes with what was counted anew; of all else the ledger has carried it on."""
+        places = {place.balance_id: place for request in done for line in request.lines for place in line.places or ()}
+        used = used_of(self.tenant.id, counted)
+        for balance in Balance.objects.for_tenant(self.tenant).filter(id__in=list(counted)).order_by("period_start"):
+            place = places[balance.id]
+            carry_over = place.quota.carry_over if place.quota and place.balance_id == place.own else None
+            if carry_over is not None:
+                pass_on(balance, EXACT.subtract(counted[balance.id], used[balance.id]), carry_over)
 
     def _quotas_of(self, event: UsageEvent) -> tuple[QuotaTerms, ...]:
         """The quotas that hold for the event's agent or licence today."""
