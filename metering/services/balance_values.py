@@ -27,6 +27,8 @@ FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[]) AS new (id, tenant
 ON CONFLICT (id) DO UPDATE SET events = kept.events + excluded.events
 """
 
+_KEEP = _WRITE.replace("kept.events + excluded.events", "greatest(kept.events, excluded.events)")
+
 _FORGET = "DELETE FROM metering_balancevalue WHERE tenant_id = %s AND balance_id = %s"
 
 
@@ -71,19 +73,26 @@ def write_values(balances: Iterable[BalanceState], specs: Mapping[UUID, BalanceS
     _add(rows)
 
 
-def seed_values(balance: BalanceScope) -> None:
-    """Let a unique meter's balance know the values that its period's events carry, in place of what it knew."""
+def seed_values(balance: BalanceScope, *, keep: bool = False) -> None:
+    """Let a unique meter's balance know the values that its period's events carry, in place of what it knew.
+
+    With `keep` what it knew stays: it has seen months whose events are gone.
+    """
+    rows = [(id, balance.tenant_id, balance.id, events) for id, events in values_of(balance).items()]
+    if keep:
+        _add(rows, _KEEP)
+        return
     with connection.cursor() as cursor:
         cursor.execute(_FORGET, [balance.tenant_id, balance.id])
-    _add([(id, balance.tenant_id, balance.id, events) for id, events in values_of(balance).items()])
+    _add(rows)
 
 
-def _add(rows: Sequence[tuple[UUID, UUID, UUID, int]]) -> None:
+def _add(rows: Sequence[tuple[UUID, UUID, UUID, int]], statement: str = _WRITE) -> None:
     if not rows:
         return
     with connection.cursor() as cursor:
         cursor.execute(
-            _WRITE,
+            statement,
             [
                 uuids(id for id, _, _, _ in rows),
                 uuids(tenant_id for _, tenant_id, _, _ in rows),

@@ -15,6 +15,8 @@ from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 
 from metering.domain.enums import Aggregation
+from metering.models import Balance, BalanceValue
+from metering.selectors.history import kept_since
 from metering.selectors.usage_values import counted_value, standing_of
 from metering.services.array_literals import moments, numbers, uuids
 from metering.services.balance_values import seed_values
@@ -97,11 +99,23 @@ def ensure_balances(specs: Mapping[UUID, BalanceSpec]) -> None:
 def seeded(id: UUID, spec: BalanceSpec) -> Start:
     """What the events of a balance's period come to, for one that takes up what it has missed.
 
-    Those that belong here less those counted elsewhere. The values of a unique meter are written.
+    Those that belong here less those counted elsewhere, and what it had of months that are not kept any more. The
+    values of a unique meter are written.
     """
+    if spec.quota.aggregation.adds_up:
+        return _standing(id, spec)
+    since = kept_since()
+    gone = since if since is not None and spec.window.start < since else None
     if spec.quota.aggregation is Aggregation.UNIQUE:
-        seed_values(spec.scope_of(id))
-    return _standing(id, spec)
+        seed_values(spec.scope_of(id), keep=gone is not None)
+        return Start(Decimal(BalanceValue.objects.filter(balance_id=id, events__gt=0).count()))
+    start = _standing(id, spec)
+    if gone is None:
+        return start
+    base = Balance.objects.for_tenant(spec.caller.tenant_id).values_list("base", flat=True).get(id=id)
+    if spec.quota.aggregation is Aggregation.MAX:
+        return Start(max(base, start.value))
+    return start if start.latest_at and start.latest_at >= gone else Start(base, gone)
 
 
 def _standing(id: UUID, spec: BalanceSpec) -> Start:

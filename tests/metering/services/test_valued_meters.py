@@ -9,12 +9,13 @@ from django.test.utils import CaptureQueriesContext
 
 from metering.domain.enums import EventKind
 from metering.domain.ledger import Verdict
-from metering.models import Balance, BalanceValue, DimensionValue, UsageEvent
+from metering.models import Balance, BalanceValue, DimensionValue, DroppedMonth, UsageEvent
 from metering.selectors.quota_statuses import Asked, CallerQuotas, statuses_of
 from metering.services.asking import full_quotas
 from metering.services.lines import CountedLine
+from metering.services.quotas import archive_quota, create_quota
 from tests.metering.ledger_world import NOW
-from tests.metering.meter_world import Meters
+from tests.metering.meter_world import ACTOR, Meters
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOUR = timedelta(hours=1)
@@ -138,3 +139,31 @@ def test_dimension_with_too_many_values__counts_the_rest_as_other():
     assert [dimensions["tool"] for dimensions, _ in counted] == ["a", "b", "__other__", "a", "__other__"]
     assert [flags for _, flags in counted] == [[], [], ["dimension_overflow"], [], ["dimension_overflow"]]
     assert sorted(DimensionValue.objects.values_list("value", flat=True)) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("aggregation", "used"), [("max", Decimal(9)), ("unique", Decimal(3)), ("latest", Decimal(5))])
+def test_quota__applies_again_when_earlier_months_are_gone__has_what_they_had_come_to(aggregation, used):
+    meters = Meters()
+    meter = meters.make("thing", aggregation=aggregation)
+    began = NOW.replace(day=1, hour=0)
+
+    def yearly():
+        on = {"license": meters.world.license.id}
+        return create_quota(tenant=meters.tenant, actor=ACTOR, on=on, meter=meter, limit="100", period="year")
+
+    quota = yearly()
+    meters.post(("thing", "9"), occurred_at=began - HOUR)
+    meters.post(("thing", "4"), occurred_at=NOW)
+    archive_quota(tenant=meters.tenant, quota_id=quota.id, actor=ACTOR)
+    # October went, as drop_old_events has it: the base is what it had come to, values of a unique meter stay.
+    UsageEvent.objects.filter(occurred_at__lt=began).delete()
+    DroppedMonth.objects.create(
+        name="october", starts_at=began - 31 * 24 * HOUR, ends_at=began, events=1, dropped_at=NOW, ids_forgotten_at=NOW
+    )
+    Balance.objects.update(base=0 if aggregation == "unique" else 9)
+    yearly()
+
+    meters.post(("thing", "5"), occurred_at=NOW + HOUR)
+
+    assert Balance.objects.get().used == used
+    DroppedMonth.objects.all().delete()
