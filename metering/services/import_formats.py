@@ -87,5 +87,8 @@ def _one(line: RawLine) -> ImportedEvent | LineFault:
         return decode_json(line.data, type=ImportedEvent)
     except Problem as problem:
         error = problem.errors[0] if problem.errors else None
-        code = error["code"] if error else problem.code
-        return LineFault(error["field"] if error else "", code, error["detail"] if error else problem.detail or "")
+        if error is not None:
+            return LineFault(error["field"], error["code"], error["detail"])
+        # The decoder speaks of a whole body, of which this is the only line.
+        detail = (problem.detail or "").replace("The body", "The line").replace("line 1, ", "")
+        return LineFault("", problem.code, detail)

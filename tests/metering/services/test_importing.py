@@ -138,6 +138,8 @@ def test_import__faults_of_every_kind__told_by_line_and_neighbours_counted() -> 
         (14, "line_too_long", ""),
         (15, "malformed_json", ""),
     ]
+    assert memory.refused[0].detail == "The line is not JSON: column 2."
+    assert memory.refused[-1].detail == "The line is not UTF-8."
     assert memory.progress.counts == {"recorded": 2, "duplicates": 0, "conflicts": 0, "rejected": 13}
     assert set(UsageEvent.objects.filter(tenant=world.tenant).values_list("client_id", flat=True)) == {"a", "z"}
 
