@@ -117,8 +117,8 @@ class RerateOverageView(VendorView):
             description=(
                 "Rates a final overage anew at the price that its plan has by now for that period: correct the plan's "
                 "price first. The difference becomes an overage of status `credit`, whose amount is below 0 where it "
-                "gives back. An open overage follows its price by itself. With `dry_run` nothing is written, and the id "
-                "of `correction` names nothing."
+                "gives back. An open overage follows its price by itself. With `dry_run` nothing is written, and the "
+                "id of `correction` names nothing."
             ),
         )
     }
