@@ -13,6 +13,7 @@ from metering.domain.numbers import EXACT, ZERO, sum_exact
 from metering.domain.terms import CarryOver, QuotaTerms
 from metering.models import Quota, TopUp
 from tenants.models import Customer, Tenant
+from tenants.selectors.clocks import workspace_time_of
 
 
 def bound(group: Sequence[Quota], subject_id: UUID, *, anchored_at: datetime | None) -> QuotaTerms:
@@ -89,7 +90,8 @@ def _since(
     carrying = [quota for quota in quotas if quota.carry_over is not None]
     if not carrying:
         return {}
-    begun: dict[UUID, datetime] = {tenant.id: tenant.created_at for tenant in Tenant.objects.filter(id=tenant_id)}
+    tenant = Tenant.objects.get(id=tenant_id)
+    begun: dict[UUID, datetime] = {tenant.id: tenant.created_at}
     ids = {quota.subject_id for quota in carrying}
     for rows in (Agent.objects.for_tenant(tenant_id), Customer.objects.for_tenant(tenant_id)):
         begun |= dict(rows.filter(id__in=ids).values_list("id", "created_at"))
@@ -98,6 +100,9 @@ def _since(
         if license_id is not None
         else ()
     )
+    # Rows are made in real time, periods are the workspace's.
+    shown = workspace_time_of(tenant)
+    begun, plans = ({id: shown(made) for id, made in each.items()} for each in (begun, plans))
     since = {}
     for quota in carrying:
         moments = [quota.carry_over.since if quota.carry_over else None, begun.get(quota.subject_id)]
