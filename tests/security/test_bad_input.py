@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from common.ids import Prefix, decode_id
+from common.ids import Prefix, decode_id, encode_id, new_id
 from tests.http_client import Answer, Line
 from tests.live_shop import unique
 from tests.security.routes import Route, all_routes
@@ -139,6 +139,7 @@ def offer(live_stack: LiveStack) -> Offer:
         quota = door.made(
             "/quotas", {"on": {"agent": shop.agent["id"]}, "meter": "tokens", "limit": 10**9, "period": "day"}
         )
+        top_up = door.made("/top-ups", {"quota": quota["id"], "amount": "1"})
         activated = AgentDoor(shop.agent_key).post("/activations", {"fingerprint": "host-7"})
         signed = AgentDoor(shop.agent_key).post("/tokens", {})
         key = door.made("/api-keys", {"name": "app", "kind": "publishable"})
@@ -157,6 +158,10 @@ def offer(live_stack: LiveStack) -> Offer:
             "tokens": signed["token_id"],
             "signing-keys": door.listed("/signing-keys")[0]["id"],
             "quotas": quota["id"],
+            "top-ups": top_up["id"],
+            # A body is looked at before what it is about.
+            "usage": encode_id(Prefix.EVENT, new_id()),
+            "overages": encode_id(Prefix.OVERAGE, new_id()),
             "api-keys": key["id"],
             "runaway-incidents": incident["id"],
         }
