@@ -68,6 +68,9 @@ class Neighbour:
         watch_agents()
         [incident] = door.listed("/runaway-incidents")
         [overage] = door.listed("/overages")
+        imported = door.call("POST", "/usage/import", raw=b"{}\n", content_type="application/x-ndjson")
+        assert imported.status == 202, imported
+        statement = door.made("/statements", {"customer": customer["id"], "period_start": "2026-10-01T00:00:00Z"})
         self.ids = {
             "products": product["id"],
             "features": feature["id"],
@@ -85,11 +88,12 @@ class Neighbour:
             "holds": held["hold"]["id"],
             "overages": overage["id"],
             "runaway-incidents": incident["id"],
-            "jobs": door.post("/periods/close", {"before": "2026-01-01T00:00:00Z"})["id"],
+            "jobs": imported["id"],
             "api-keys": publishable["id"],
             "audit-entries": door.listed("/audit-entries")[0]["id"],
-            "statements": "stm_" + "0" * 26,
+            "statements": statement["id"],
             "usage": used["results"][0]["event_id"],
+            "events": used["results"][0]["event_id"],
         }
         #: Whatever else of it somebody might put into a text filter.
         self.texts = {
@@ -113,7 +117,7 @@ class Neighbour:
         return {
             path: self.door.listed(f"/{path}")
             for path in self.ids
-            if path not in {"keys", "usage", "jobs", "audit-entries"}
+            if path not in {"keys", "usage", "events", "jobs", "audit-entries"}
         }
 
 

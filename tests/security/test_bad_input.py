@@ -401,7 +401,7 @@ def test_body__larger_than_allowed_from_a_plain_client__is_413_before_the_connec
 
 def test_body__not_read_because_nobody_may_call__closes_the_connection_and_says_so(offer: Offer) -> None:
     line = Line(offer.stack)
-    for path in ("/agent/v1/usage", "/vendor/v1/licenses"):
+    for path in ("/agent/v1/activations", "/vendor/v1/licenses"):
         answers = [line.call("POST", path, raw=b" " * 300_000) for _ in range(10)]
         assert {(answer.status, answer.headers["connection"]) for answer in answers} == {(401, "close")}
 

@@ -201,7 +201,7 @@ def test_routes__ids_that_are_foreign_absent_or_malformed__get_the_same_404(shop
     assert stranger.get("/plans/pro")["id"] == ours.plan["id"] != shop.plan["id"]
 
 
-@pytest.mark.parametrize("path", ["/", "/nonsense", "/licenses/", "/licenses/x/nonsense", "/top-ups"])
+@pytest.mark.parametrize("path", ["/", "/nonsense", "/licenses/", "/licenses/x/nonsense", "/top-ups-of-old"])
 @pytest.mark.django_db
 def test_route__unknown__is_a_problem_document(path: str) -> None:
     door = Door()
