@@ -58,7 +58,8 @@ def read_head(scope: Mapping[str, Any]) -> Head | None:
     meta: dict[str, Any] = {_name(name): value.decode("latin1") for name, value in headers}
     if len(meta) < len(headers) or not _UNUSUAL.isdisjoint(meta):
         return None
-    length = meta.get("CONTENT_LENGTH", "0")
+    # By HTTP/1.1 there is no body without a length; by HTTP/2 there may be one, of any size.
+    length = meta.get("CONTENT_LENGTH", "0" if scope.get("http_version", "1.1") < "2" else "")
     if not length.isdecimal() or int(length) > MAX_BODY or not _is_ours(meta.get("HTTP_HOST", "")):
         return None
     client = scope.get("client")

@@ -210,6 +210,19 @@ def test_head__field_sent_twice__is_left_to_django() -> None:
 
     assert read_head(scope) is None
     assert read_head(scope_of("/holds", "k", b"")) is None
+
+
+def test_head__http2_without_a_length__is_left_to_django() -> None:
+    scope = {**scope_of("/validate", "k", b""), "http_version": "2"}
+    assert read_head(scope) is not None
+    scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
+
+    assert read_head(scope) is None
+    assert read_head({**scope, "http_version": "1.1"}) is not None
+
+
+def test_head__other_paths_and_methods__are_left_to_django() -> None:
+    assert read_head(scope_of("/holds", "k", b"")) is None
     assert read_head({**scope_of("/validate", "k", b""), "method": "GET"}) is None
 
 
