@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from functools import partial
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
 
 from agent_api.door.answering import Reply, reply_of
+from agent_api.door.handing_on import Application, Receive, Send, hand_on
 from agent_api.door.heads import Head, read_head
 from agent_api.door.lanes import Lanes, WaitingCall
-from common.errors import Unavailable
+from common.errors import PayloadTooLarge, Unavailable
+from common.http_json import MAX_BODY
 
 log = structlog.get_logger(__name__)
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 _STOP_WITHIN = 10.0
 
 
 class Door:
-    """Serves what `read_head` takes; `others` is an ASGI application for the rest."""
+    """Serves what `read_head` takes; `others` is an ASGI application for the rest.
 
-    def __init__(self, others: Application) -> None:
+    Paths in `apart` have applications of their own: what takes long there keeps nobody else waiting, nor they it.
+    """
+
+    def __init__(self, others: Application, apart: Mapping[str, Application] | None = None) -> None:
         self._others = others
+        self._apart = apart or {}
         self._lanes = Lanes()
         self._lanes.start()
 
@@ -39,14 +39,17 @@ class Door:
             return
         head = read_head(scope) if scope["type"] == "http" else None
         if head is None:
-            # The server's own `receive` gives something that can be awaited, but no coroutine.
-            await self._others(scope, partial(_next, receive), send)
+            await hand_on(self._apart.get(scope.get("path", ""), self._others), scope, receive, send)
             return
         began = time.perf_counter()
-        body = await _body(receive)
-        if body is None:
-            return
-        reply = await self._reply(head, body)
+        try:
+            body = await _body(receive)
+        except PayloadTooLarge as problem:
+            reply = reply_of(problem, head.request_id)
+        else:
+            if body is None:
+                return
+            reply = await self._reply(head, body)
         if reply.status >= 400:
             _log(head, reply, began)
         await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
@@ -74,12 +77,8 @@ class Door:
                 return
 
 
-async def _next(receive: Receive) -> Message:
-    return await receive()
-
-
 async def _body(receive: Receive) -> bytes | None:
-    """The whole body, whose length was looked at; None if the caller has gone."""
+    """The whole body; None if the caller has gone. Raises PayloadTooLarge: HTTP/2 need not say how long it is."""
     message = await receive()
     if message["type"] != "http.request":
         return None
@@ -87,11 +86,15 @@ async def _body(receive: Receive) -> bytes | None:
     if not message.get("more_body"):
         return body
     parts = [body]
+    size = len(body)
     while message.get("more_body"):
         message = await receive()
         if message["type"] != "http.request":
             return None
         parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY:
+            raise PayloadTooLarge(f"A body has at most {MAX_BODY} bytes.")
     return b"".join(parts)
 
 

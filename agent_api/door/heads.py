@@ -33,8 +33,11 @@ _OPERATIONS = {_PREFIX + operation: operation for operation in Operation}
 #: As a WSGI server names header fields.
 _CONTENT = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 
+#: A field whose name WSGI could not tell from another's.
+_AMBIGUOUS = "_"
+
 #: With one of these it is not the plain case.
-_UNUSUAL = {"HTTP_ORIGIN", "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT"}
+_UNUSUAL = {"HTTP_ORIGIN", "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT", _AMBIGUOUS}
 
 
 class Head:
@@ -69,6 +72,8 @@ def read_head(scope: Mapping[str, Any]) -> Head | None:
 
 @lru_cache(maxsize=1024)
 def _name(name: bytes) -> str:
+    if b"_" in name:
+        return _AMBIGUOUS
     return _CONTENT.get(name) or "HTTP_" + name.decode("latin1").upper().replace("-", "_")
 
 
