@@ -13,8 +13,7 @@ from agent_api.door.answering import Reply, reply_of
 from agent_api.door.handing_on import Application, Receive, Send, hand_on
 from agent_api.door.heads import Head, read_head
 from agent_api.door.lanes import Lanes, WaitingCall
-from common.errors import PayloadTooLarge, Unavailable
-from common.http_json import MAX_BODY
+from common.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -42,14 +41,10 @@ class Door:
             await hand_on(self._apart.get(scope.get("path", ""), self._others), scope, receive, send)
             return
         began = time.perf_counter()
-        try:
-            body = await _body(receive)
-        except PayloadTooLarge as problem:
-            reply = reply_of(problem, head.request_id)
-        else:
-            if body is None:
-                return
-            reply = await self._reply(head, body)
+        body = await _body(receive)
+        if body is None:
+            return
+        reply = await self._reply(head, body)
         if reply.status >= 400:
             _log(head, reply, began)
         await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
@@ -78,7 +73,7 @@ class Door:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The whole body; None if the caller has gone. Raises PayloadTooLarge: HTTP/2 need not say how long it is."""
+    """The whole body, whose length was looked at; None if the caller has gone."""
     message = await receive()
     if message["type"] != "http.request":
         return None
@@ -86,15 +81,11 @@ async def _body(receive: Receive) -> bytes | None:
     if not message.get("more_body"):
         return body
     parts = [body]
-    size = len(body)
     while message.get("more_body"):
         message = await receive()
         if message["type"] != "http.request":
             return None
         parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > MAX_BODY:
-            raise PayloadTooLarge(f"A body has at most {MAX_BODY} bytes.")
     return b"".join(parts)
 
 

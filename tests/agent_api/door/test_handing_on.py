@@ -186,25 +186,6 @@ def test_field__that_wsgi_takes_for_another__is_left_out() -> None:
     assert read_head(one) is None
 
 
-def test_door__endless_body_without_a_length__is_refused() -> None:
-    """HTTP/2 has bodies without a length."""
-    sent: list[Any] = []
-
-    async def receive() -> Any:
-        return piece(b" " * 65536, more=True)
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    door = Door(_nobody)
-    scope = scope_of(path="/agent/v1/validate", fields={"host": "testserver"})
-
-    asyncio.run(asyncio.wait_for(door(scope, receive, send), 30))
-    door.stop()
-
-    assert sent[0]["status"] == 413
-
-
 def test_door__path_apart__does_not_wait_for_the_rest() -> None:
     sent: list[Any] = []
 
