@@ -109,6 +109,7 @@ def test_plan__made_with_its_terms__answers_them_as_sent(shop: Shop) -> None:
         "ceiling": None,
         "period": "month",
         "anchor": "calendar",
+        "carry_over": False,
         "thresholds": [80, 100],
     }
     assert without(price) == {
@@ -282,6 +283,7 @@ def test_meter__made_changed_archived(door: Door) -> None:
         "unit": made["unit"],
         "aggregation": "count",
         "dimensions": ["model"],
+        "filter": {},
         "event_types": ["calls"],
         "value_from": None,
         "rate_card": None,
