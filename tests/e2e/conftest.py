@@ -14,8 +14,9 @@ from tests.stack_fixtures import LiveStack
 PASSWORD = "correct horse battery"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """Not for longer: while Playwright's loop runs in this thread, other tests cannot run one of their own."""
     with sync_playwright() as playwright:
         browser = launch(playwright)
         yield browser
