@@ -7,7 +7,7 @@ from uuid import UUID
 from common.errors import Problem
 from common.ids import Prefix, decode_id
 from licenses.selectors.access import load_agent
-from metering.domain.ledger import Request
+from metering.domain.requests import Request
 from metering.services.adjusting import adjust_usage
 from metering.services.reported_usage import LineFault, check_event_id, signed_quantity
 from tenants.domain.actors import Actor

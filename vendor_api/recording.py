@@ -12,8 +12,8 @@ from common.errors import Conflict, FieldError, Invalid, Problem, Unavailable
 from common.ids import Prefix, decode_id, encode_id, new_id
 from licenses.selectors.access import AccessSnapshot, load_agent, load_license
 from metering.domain.enums import EventKind
-from metering.domain.ledger import Line, Request, Verdict
 from metering.domain.quota_keys import event_digest
+from metering.domain.requests import Line, Request, Verdict
 from metering.domain.terms import Caller, MeterTerms
 from metering.selectors.quota_statuses import Asked, CallerQuotas, QuotaStatus, statuses_from
 from metering.selectors.terms import load_caller

@@ -30,8 +30,8 @@ from licenses.domain.decision import LicenseDecision, decide_license
 from licenses.domain.facts import ActivationFacts, AskedValue
 from licenses.services.gate import note_refusal
 from metering.domain.enums import EventKind, HoldStatus, OnExcess
-from metering.domain.ledger import Line, Refusal, Request, Unrated, Verdict
 from metering.domain.quota_keys import event_digest
+from metering.domain.requests import Line, Refusal, Request, Unrated, Verdict
 from metering.selectors.holds import list_holds
 from metering.selectors.quota_statuses import Asked, QuotaStatus, statuses_from, statuses_of
 from metering.services.asking import full_quotas

@@ -12,7 +12,7 @@ from django.db import DataError, IntegrityError
 from agent_api.use_cases.callers import Credentials, KnownCaller, renew
 from common.errors import Problem, Unavailable
 from metering.domain.enums import OnExcess
-from metering.domain.ledger import Request
+from metering.domain.requests import Request
 from metering.services.holds import HoldBook
 from metering.services.ledger import Companion, Posted, StaleCallers, post
 from metering.services.receipts import ReceiptBook

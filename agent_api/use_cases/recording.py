@@ -19,8 +19,8 @@ from agent_api.wire.usage import UsageEvents
 from common.errors import Conflict, FieldError, Invalid, Problem
 from common.ids import Prefix, decode_id, encode_id, new_id
 from metering.domain.enums import EventKind
-from metering.domain.ledger import Line, Request, Verdict
 from metering.domain.quota_keys import EventDigests
+from metering.domain.requests import Line, Request, Verdict
 from metering.domain.terms import MeterTerms
 from metering.selectors.quota_statuses import Asked, statuses_from
 from metering.services.payloads import UsagePayload

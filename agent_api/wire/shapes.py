@@ -28,8 +28,8 @@ from licenses.domain.facts import AccessFacts
 from licenses.domain.license_times import displayed_status
 from licenses.domain.rate_limits import LimitState
 from metering.domain.enums import HoldStatus, QuotaMode, QuotaState
-from metering.domain.ledger import Crowded, Unrated
 from metering.domain.quota_state import headroom
+from metering.domain.requests import Crowded, Unrated
 from metering.domain.terms import QuotaTerms
 from metering.selectors.quota_statuses import QuotaStatus
 

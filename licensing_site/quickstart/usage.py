@@ -13,8 +13,8 @@ from licenses.selectors.access import load_agent
 from licensing_site.quickstart.catalogue import STARTER
 from licensing_site.quickstart.customers import RUNAWAY, Crew
 from metering.domain.enums import EventKind
-from metering.domain.ledger import Line, Request
 from metering.domain.quota_keys import event_digest
+from metering.domain.requests import Line, Request
 from metering.domain.terms import Caller
 from metering.selectors.terms import load_caller
 from metering.services.ledger import post

@@ -16,7 +16,7 @@ from metering.domain.numbers import EXACT, ZERO
 from metering.domain.periods import leaves_window, rolling_buckets
 
 if TYPE_CHECKING:
-    from metering.domain.ledger import BalanceState
+    from metering.domain.balance_states import BalanceState
     from metering.domain.terms import QuotaTerms
 
 _LAST = datetime.max.replace(tzinfo=UTC)

@@ -19,7 +19,8 @@ from metering.domain.enums import Aggregation
 from metering.domain.numbers import EXACT, ONE, ZERO, plain, sum_exact
 
 if TYPE_CHECKING:
-    from metering.domain.ledger import BalanceState, Line
+    from metering.domain.balance_states import BalanceState
+    from metering.domain.requests import Line
 
 NOTHING_OBSERVED = datetime.min.replace(tzinfo=UTC)
 """`latest_at` where all events were taken back: any event is newer."""

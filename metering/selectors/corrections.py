@@ -12,9 +12,9 @@ from psycopg.types.json import Jsonb
 
 from licenses.models import License
 from metering.domain.enums import EventKind
-from metering.domain.ledger import Place
 from metering.domain.numbers import EXACT
 from metering.domain.quota_keys import event_digest
+from metering.domain.requests import Place
 from metering.domain.terms import QuotaTerms
 from metering.models import Balance, EventId, Meter, UsageEvent
 from tenants.models import TenantQuerySet

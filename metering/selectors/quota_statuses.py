@@ -10,8 +10,8 @@ from uuid import UUID
 from django.db import connection
 
 from metering.domain.allowances import Standing, standing_of
+from metering.domain.balance_states import BalanceState
 from metering.domain.enums import QuotaState
-from metering.domain.ledger import BalanceState
 from metering.domain.numbers import EXACT, ZERO
 from metering.domain.periods import Window
 from metering.domain.quota_state import quota_state, remaining

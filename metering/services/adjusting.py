@@ -12,9 +12,9 @@ from common.ids import Prefix, encode_id
 from common.quantities import MAX_DECIMALS, format_quantity
 from metering.domain.digests import Digest
 from metering.domain.enums import Aggregation, EventKind
-from metering.domain.ledger import Line, Request
 from metering.domain.numbers import EXACT, ROUNDING, ZERO
 from metering.domain.quota_keys import event_digest
+from metering.domain.requests import Line, Request
 from metering.models import UsageEvent
 from metering.selectors.corrections import derived_of, standing_of
 from metering.services.ledger_sql import read_ids

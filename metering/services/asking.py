@@ -5,11 +5,12 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from metering.domain.balance_states import BalanceState
 from metering.domain.counting import Observed, asked, value_id, value_text
 from metering.domain.dimensions import matches
 from metering.domain.enums import Aggregation
-from metering.domain.ledger import BalanceState, Line
 from metering.domain.numbers import EXACT
+from metering.domain.requests import Line
 from metering.domain.terms import Caller
 from metering.models import Balance, BalanceValue
 from metering.selectors.quota_statuses import QuotaStatus

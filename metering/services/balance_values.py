@@ -9,9 +9,10 @@ from uuid import UUID
 
 from django.db import connection
 
+from metering.domain.balance_states import BalanceState
 from metering.domain.counting import Observed, value_id, value_text
 from metering.domain.enums import Aggregation
-from metering.domain.ledger import BalanceState, Line, Request
+from metering.domain.requests import Line, Request
 from metering.selectors.usage_values import BalanceScope, standing_of, values_of
 from metering.services.array_literals import numbers, uuids
 

@@ -17,11 +17,12 @@ from common.errors import Conflict, Invalid, NotFound
 from common.ids import Prefix, encode_id, new_id
 from common.quantities import format_quantity
 from licenses.selectors.access import load_agent
+from metering.domain.balance_states import BalanceState
 from metering.domain.enums import EventFlag, EventKind, HoldStatus, OnExcess
 from metering.domain.holds import HeldLine, SettledLine, cap, counted_of, excess, match_lines, to_release
-from metering.domain.ledger import BalanceState, Line, Request, Verdict
 from metering.domain.numbers import EXACT, ZERO
 from metering.domain.quota_keys import event_digest
+from metering.domain.requests import Line, Request, Verdict
 from metering.domain.terms import Caller
 from metering.models import Hold, HoldLine, UsageEvent
 from metering.selectors.terms import load_caller

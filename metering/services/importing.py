@@ -12,8 +12,8 @@ from django.db import transaction
 from common.errors import Unavailable
 from common.ids import Prefix, encode_id, new_id
 from metering.domain.enums import EventKind
-from metering.domain.ledger import Line, Request, Verdict
 from metering.domain.quota_keys import EventDigests
+from metering.domain.requests import Line, Request, Verdict
 from metering.domain.terms import Caller, MeterTerms
 from metering.selectors.import_callers import ImportCallers, Owner
 from metering.services.acceptance import accepted_between

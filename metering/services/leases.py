@@ -22,8 +22,8 @@ from licenses.selectors.access import load_agent, load_license
 from licenses.selectors.signing import tokens_of
 from licenses.services import signing_keys, tokens
 from metering.domain.enums import EventKind, HoldStatus, OnExcess
-from metering.domain.ledger import Line, Refusal, Request, Unrated, Verdict
 from metering.domain.quota_keys import event_digest
+from metering.domain.requests import Line, Refusal, Request, Unrated, Verdict
 from metering.domain.terms import Caller, MeterTerms
 from metering.models import Hold, HoldLine
 from metering.selectors.terms import load_caller

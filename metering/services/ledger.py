@@ -18,8 +18,10 @@ from psycopg.errors import CheckViolation, ConnectionTimeout
 from psycopg_pool import PoolTimeout
 
 from common.errors import OutcomeUnknown, Unavailable
+from metering.domain.balance_states import BalanceState
 from metering.domain.enums import EventKind
-from metering.domain.ledger import BalanceState, Decision, Request, decide
+from metering.domain.ledger import Decision, decide
+from metering.domain.requests import Request
 from metering.domain.terms import Caller
 from metering.services import ledger_sql
 from metering.services.balance_values import read_values, write_values

@@ -13,7 +13,7 @@ from django.db import connection
 
 from common.ids import new_id
 from metering.domain.allowances import Beside, RollingWindow, TopUpState, burns_of, in_order
-from metering.domain.ledger import BalanceState
+from metering.domain.balance_states import BalanceState
 from metering.domain.numbers import EXACT, ZERO, sum_exact
 from metering.domain.periods import rolling_buckets
 from metering.domain.terms import QuotaTerms

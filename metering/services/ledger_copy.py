@@ -13,7 +13,7 @@ from django.db import IntegrityError, connection
 from psycopg.errors import UniqueViolation
 
 from metering.domain.enums import EventKind
-from metering.domain.ledger import Line, Request
+from metering.domain.requests import Line, Request
 from metering.domain.terms import Caller, MeterTerms
 from metering.services.array_literals import copy_text, uuids
 

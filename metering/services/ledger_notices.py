@@ -6,8 +6,9 @@ from uuid import UUID
 
 from common.ids import Prefix, encode_id
 from common.quantities import format_quantity
+from metering.domain.crossings import EXCEEDED_MARK, RECOVERED, Crossing
 from metering.domain.enums import Scope
-from metering.domain.ledger import EXCEEDED_MARK, RECOVERED, Crossing, Decision, Late
+from metering.domain.ledger import Decision, Late
 from metering.domain.periods import Window
 from metering.domain.terms import QuotaTerms
 from metering.services.specs import BalanceSpec

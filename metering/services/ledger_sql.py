@@ -16,9 +16,11 @@ from psycopg.errors import LockNotAvailable, UniqueViolation
 from psycopg.pq import TransactionStatus
 
 from common.ids import new_id
+from metering.domain.balance_states import BalanceState
 from metering.domain.digests import Digest
-from metering.domain.ledger import BalanceState, Decision, KnownId, Line, Request
+from metering.domain.ledger import Decision
 from metering.domain.numbers import EXACT, ZERO
+from metering.domain.requests import KnownId, Line, Request
 from metering.services.array_literals import flags, moments, numbers, uuids, words
 from metering.services.ledger_copy import copy_events, copy_ids, encode_json, event_ids_of, eventful_lines
 from metering.services.patience import Busy, lock_timeout

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from metering.domain.dimensions import matches
 from metering.domain.enums import EventFlag, EventKind
-from metering.domain.ledger import Line, Request, Unrated
 from metering.domain.numbers import ZERO
 from metering.domain.rate_cards import amount, derived_event_id, find_rate
+from metering.domain.requests import Line, Request, Unrated
 from metering.domain.terms import Caller, MeterRules, MeterTerms
 from metering.services.dimension_values import limited
 from metering.services.targets import Targets

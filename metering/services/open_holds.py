@@ -14,7 +14,7 @@ from django.db import connection
 from licenses.domain.enums import LimitLevel
 from licenses.domain.rate_limits import HoldLimit
 from metering.domain.enums import HoldStatus
-from metering.domain.ledger import OpenHolds, Request
+from metering.domain.requests import OpenHolds, Request
 from tenants.services.locks import sorted_lock_numbers
 
 _LOCK = "SELECT pg_advisory_xact_lock(number) FROM unnest(%s::bigint[]) AS wanted (number)"

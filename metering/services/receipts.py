@@ -14,8 +14,8 @@ from common.quantities import format_quantity
 from metering.domain.digests import Digest
 from metering.domain.enums import EventKind, HoldStatus
 from metering.domain.holds import HeldLine, SettledLine, match_lines, to_release
-from metering.domain.ledger import Request
 from metering.domain.numbers import EXACT, ZERO
+from metering.domain.requests import Request
 from metering.domain.terms import Caller
 from metering.models import Hold, HoldLine
 from metering.services import ledger_sql

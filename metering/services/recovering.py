@@ -14,8 +14,8 @@ from common.ids import Prefix, encode_id
 from common.quantities import format_quantity
 from licenses.models import License
 from metering.domain.allowances import is_exceeded
+from metering.domain.crossings import EXCEEDED_MARK
 from metering.domain.enums import Scope
-from metering.domain.ledger import EXCEEDED_MARK
 from metering.domain.numbers import EXACT
 from metering.domain.terms import QuotaTerms
 from metering.models import Balance

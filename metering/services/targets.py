@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from metering.domain.dimensions import matches
-from metering.domain.ledger import Place, Target
 from metering.domain.numbers import ZERO
 from metering.domain.periods import Window
+from metering.domain.requests import Place, Target
 from metering.domain.terms import Caller, MeterTerms, QuotaTerms
 from metering.services.balances import BalanceSpec
 

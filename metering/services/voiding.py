@@ -23,9 +23,9 @@ from licenses.selectors.access import load_agent, load_license
 from metering.domain.digests import Digest
 from metering.domain.dimensions import matches
 from metering.domain.enums import Aggregation, EventKind
-from metering.domain.ledger import Line, Request, Verdict
 from metering.domain.numbers import EXACT
 from metering.domain.quota_keys import event_digest
+from metering.domain.requests import Line, Request, Verdict
 from metering.domain.terms import Caller, MeterTerms, QuotaTerms
 from metering.models import Balance, UsageEvent
 from metering.selectors.corrections import (

@@ -14,8 +14,8 @@ from common.ids import new_id
 from licenses.models import Agent, License, LicensePlan, Plan, Product
 from licenses.selectors.access import load_agent, load_license
 from metering.domain.enums import EventKind
-from metering.domain.ledger import Line, Request
 from metering.domain.quota_keys import event_digest, quota_key
+from metering.domain.requests import Line, Request
 from metering.domain.terms import Caller
 from metering.models import Balance, Meter, Quota
 from metering.selectors.terms import load_caller

@@ -10,8 +10,8 @@ from typing import Any
 
 from common.ids import new_id
 from metering.domain.enums import EventKind, OnExcess
-from metering.domain.ledger import Line, Request
 from metering.domain.quota_keys import event_digest, quota_key
+from metering.domain.requests import Line, Request
 from metering.domain.terms import Caller
 from metering.models import Balance, Meter, Quota
 from metering.services.holds import HoldBook

@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metering.domain.balance_states import BalanceState
 from metering.domain.enums import Aggregation, EventKind, Period, QuotaMode, Scope
-from metering.domain.ledger import BalanceState, Line, Request, Target, Verdict, decide
+from metering.domain.ledger import decide
+from metering.domain.requests import Line, Request, Target, Verdict
 from metering.domain.terms import Caller, MeterTerms, QuotaTerms
 
 AT = datetime(2026, 11, 23, 9, tzinfo=UTC)

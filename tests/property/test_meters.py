@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from metering.domain import counting
 from metering.domain.aggregation import Observation, aggregate
+from metering.domain.balance_states import BalanceState
 from metering.domain.enums import Aggregation
 from metering.domain.holds import HeldLine, to_release
-from metering.domain.ledger import BalanceState, Line
 from metering.domain.numbers import EXACT, ZERO, sum_exact
 from metering.domain.rate_cards import Rate, amount, derived_event_id, find_rate, overlapping
+from metering.domain.requests import Line
 from metering.domain.terms import MeterRules, MeterTerms
 
 AT = datetime(2026, 11, 23, 9, tzinfo=UTC)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from metering.domain import allowances
 from metering.domain.allowances import Beside, TopUpState, in_order, rest
+from metering.domain.balance_states import BalanceState
 from metering.domain.enums import Period, QuotaMode, Scope
-from metering.domain.ledger import BalanceState
 from metering.domain.numbers import ZERO, sum_exact
 from metering.domain.terms import QuotaTerms
 from tests.vectors import metering_vectors

@@ -11,7 +11,7 @@ import pytest
 
 from metering.domain.allowances import brought_over, carried_of
 from metering.domain.enums import EventKind
-from metering.domain.ledger import Verdict
+from metering.domain.requests import Verdict
 from metering.models import Balance, Quota
 from metering.selectors.quota_statuses import Asked, CallerQuotas, QuotaStatus, statuses_of
 from metering.services.closing import close_periods

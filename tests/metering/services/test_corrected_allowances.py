@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from metering.domain.enums import EventKind
-from metering.domain.ledger import Request, Verdict
+from metering.domain.requests import Request, Verdict
 from metering.models import Balance, TopUp, UsageEvent
 from metering.services.adjusting import adjust_usage
 from metering.services.closing import close_periods

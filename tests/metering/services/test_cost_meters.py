@@ -7,7 +7,7 @@ import pytest
 
 from metering.domain.enums import EventKind
 from metering.domain.holds import SettledLine
-from metering.domain.ledger import Verdict
+from metering.domain.requests import Verdict
 from metering.models import HoldLine, UsageEvent
 from metering.services.holds import release, settle
 from metering.services.meters import update_meter

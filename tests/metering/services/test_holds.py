@@ -9,7 +9,7 @@ from common.errors import Conflict, Invalid, NotFound
 from common.ids import new_id
 from metering.domain.enums import EventKind, OnExcess
 from metering.domain.holds import SettledLine
-from metering.domain.ledger import Line, Verdict
+from metering.domain.requests import Line, Verdict
 from metering.models import Balance, Hold, HoldLine, UsageEvent
 from metering.services.expiring_holds import expire_holds
 from metering.services.holds import HoldBook, extend, release, settle

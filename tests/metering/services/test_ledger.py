@@ -13,8 +13,8 @@ from common.epochs import EpochKey
 from licenses.models import License, LicensePlan, Plan
 from licenses.selectors.access import load_license
 from metering.domain.enums import EventKind
-from metering.domain.ledger import Verdict
 from metering.domain.quota_keys import quota_key
+from metering.domain.requests import Verdict
 from metering.models import Balance, EventId, LateEntry, Quota, UsageEvent
 from metering.selectors.terms import load_caller
 from metering.services import ledger

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 
 from common.epochs import EpochKey
 from metering.domain.enums import EventKind, OnExcess
-from metering.domain.ledger import Request, Verdict
+from metering.domain.requests import Request, Verdict
 from metering.models import Balance, EventId, Quota, UsageEvent
 from metering.services.holds import HoldBook
 from metering.services.ledger import StaleCallers, post

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from metering.domain.enums import EventKind
-from metering.domain.ledger import Request, Verdict
+from metering.domain.requests import Request, Verdict
 from metering.models import BalanceValue, DimensionValue, UsageEvent
 from metering.services import dimension_values
 from metering.services.ledger import post

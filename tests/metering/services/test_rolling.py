@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 
 from metering.domain.enums import EventKind, Period
-from metering.domain.ledger import Verdict
 from metering.domain.quota_keys import quota_key
+from metering.domain.requests import Verdict
 from metering.models import Balance, Quota
 from metering.selectors.quota_statuses import Asked, CallerQuotas, QuotaStatus, statuses_of
 from metering.services.closing import close_periods

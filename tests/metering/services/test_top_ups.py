@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from common.errors import Conflict, Invalid
 from licenses.models import Plan
 from metering.domain.enums import EventKind
-from metering.domain.ledger import Verdict
+from metering.domain.requests import Verdict
 from metering.models import Balance, Quota, TopUp, TopUpBurn
 from metering.selectors.quota_statuses import Asked, CallerQuotas, QuotaStatus, statuses_of
 from metering.services.license_plans import update_license_with_terms

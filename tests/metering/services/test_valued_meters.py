@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from metering.domain.enums import EventKind
-from metering.domain.ledger import Verdict
+from metering.domain.requests import Verdict
 from metering.models import Balance, BalanceValue, DimensionValue, DroppedMonth, UsageEvent
 from metering.selectors.quota_statuses import Asked, CallerQuotas, statuses_of
 from metering.services.asking import full_quotas

@@ -11,7 +11,7 @@ from common.errors import Conflict, NotFound
 from common.ids import new_id
 from licenses.models import License, LicensePlan
 from metering.domain.enums import EventKind, OverageStatus, PriceModel
-from metering.domain.ledger import Request, Verdict
+from metering.domain.requests import Request, Verdict
 from metering.models import Balance, DroppedMonth, LateEntry, OverageRecord, Price, Quota, UsageEvent
 from metering.services.adjusting import adjust_usage
 from metering.services.closing import close_periods
