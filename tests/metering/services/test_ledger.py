@@ -1,10 +1,8 @@
 """The ledger on a real PostgreSQL: what is counted, where, and what is left alone."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from threading import Thread
-from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -18,7 +16,6 @@ from metering.domain.requests import Verdict
 from metering.models import Balance, EventId, LateEntry, Quota, UsageEvent
 from metering.selectors.terms import load_caller
 from metering.services import ledger
-from metering.services.balances import BalanceSpec, ensure_balances
 from metering.services.closing import close_periods
 from metering.services.ledger import StaleCallers
 from metering.services.quotas import archive_quota
@@ -316,13 +313,15 @@ def test_post__quota_taken_away_before_its_balance_is_made__leaves_no_balance_be
         archive_quota(tenant=world.tenant, quota_id=quota.id, actor=worker("test"))
         connection.close()
 
-    def too_late(specs: Mapping[UUID, BalanceSpec]) -> None:
+    keep_configuration = ledger._Work._keep_configuration
+
+    def too_late(work: ledger._Work) -> None:
         thread = Thread(target=archive)
         thread.start()
         thread.join()
-        ensure_balances(specs)
+        keep_configuration(work)
 
-    monkeypatch.setattr(ledger, "ensure_balances", too_late)
+    monkeypatch.setattr(ledger._Work, "_keep_configuration", too_late)
     with pytest.raises(StaleCallers):
         world.post(world.request("4"))
     assert not Balance.objects.exists()
