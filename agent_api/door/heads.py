@@ -26,9 +26,14 @@ class Operation(StrEnum):
     VALIDATE = "validate"
     AUTHORIZE = "authorize"
     USAGE = "usage"
+    SETTLE = "settle"
+    RELEASE = "release"
+    EXTEND = "extend"
 
 
-_OPERATIONS = {_PREFIX + operation: operation for operation in Operation}
+_OF_HOLDS = {operation.value: operation for operation in (Operation.SETTLE, Operation.RELEASE, Operation.EXTEND)}
+_OPERATIONS = {_PREFIX + operation: operation for operation in Operation if operation not in _OF_HOLDS}
+_HOLDS = _PREFIX + "holds/"
 
 #: As a WSGI server names header fields.
 _CONTENT = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
@@ -41,20 +46,24 @@ _UNUSUAL = {"HTTP_ORIGIN", "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT", _AMBIGUOUS}
 
 
 class Head:
-    """A request's header fields, by the names that Django's requests have them under, so that both read them alike."""
+    """A request's header fields, by the names that Django's requests have them under, so that both read them alike.
 
-    __slots__ = ("META", "operation", "path", "request_id")
+    `hold` is the one of the path that names one.
+    """
 
-    def __init__(self, operation: Operation, path: str, meta: dict[str, Any]) -> None:
+    __slots__ = ("META", "hold", "operation", "path", "request_id")
+
+    def __init__(self, operation: Operation, path: str, hold: str, meta: dict[str, Any]) -> None:
         self.operation = operation
         self.path = path
+        self.hold = hold
         self.META = meta
         self.request_id = request_id_from(meta.get("HTTP_X_REQUEST_ID"))
 
 
 def read_head(scope: Mapping[str, Any]) -> Head | None:
     """The head of a request that this door serves; None for one that Django should look at."""
-    operation = _OPERATIONS.get(scope["path"])
+    operation, hold = _target(scope["path"])
     if operation is None or scope["method"] != "POST" or scope.get("root_path") or settings.USE_X_FORWARDED_HOST:
         return None
     headers = scope["headers"]
@@ -67,7 +76,16 @@ def read_head(scope: Mapping[str, Any]) -> Head | None:
         return None
     client = scope.get("client")
     meta["REMOTE_ADDR"] = client[0] if client else ""
-    return Head(operation, scope["path"], meta)
+    return Head(operation, scope["path"], hold, meta)
+
+
+def _target(path: str) -> tuple[Operation | None, str]:
+    """What a path asks for, and of which hold."""
+    operation = _OPERATIONS.get(path)
+    if operation is not None or not path.startswith(_HOLDS):
+        return operation, ""
+    hold, _, action = path.removeprefix(_HOLDS).partition("/")
+    return (_OF_HOLDS.get(action) if hold else None), hold
 
 
 @lru_cache(maxsize=1024)

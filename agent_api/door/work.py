@@ -17,11 +17,13 @@ from agent_api.door.answering import Reply, reply_of
 from agent_api.door.heads import Head, Operation
 from agent_api.use_cases.answering import Answer
 from agent_api.use_cases.authorizing import AuthorizeCommand, authorize_many
+from agent_api.use_cases.holding import HoldCommand, extend_many, release_many
 from agent_api.use_cases.known_callers import find
 from agent_api.use_cases.recording import RecordCommand, record_many
+from agent_api.use_cases.settling import SettleCommand, settle_many
 from agent_api.use_cases.validating import ValidateCommand, validate_many
 from agent_api.views.base import credentials_of, idempotency_key_of, read
-from agent_api.wire.requests import read_authorize, read_validate
+from agent_api.wire.requests import read_authorize, read_extend, read_nothing, read_settle, read_validate
 from agent_api.wire.usage import ACCEPTED, read_usage
 from common.errors import OutcomeUnknown, Problem
 from common.http_json import check_content_type
@@ -121,10 +123,47 @@ def _record_command(call: Call) -> RecordCommand:
     return RecordCommand(credentials, read(credentials, decode))
 
 
+def _settle_command(call: Call) -> SettleCommand:
+    head = call.head
+    credentials = credentials_of(head)
+
+    def decode() -> Any:
+        check_content_type(head, call.body)
+        return read_settle(call.body, idempotency_key_of(head))
+
+    return SettleCommand(credentials, head.hold, read(credentials, decode))
+
+
+def _release_command(call: Call) -> HoldCommand:
+    head = call.head
+    credentials = credentials_of(head)
+
+    def decode() -> None:
+        check_content_type(head, call.body)
+        read_nothing(call.body)
+
+    read(credentials, decode)
+    return HoldCommand(credentials, head.hold)
+
+
+def _extend_command(call: Call) -> HoldCommand:
+    head = call.head
+    credentials = credentials_of(head)
+
+    def decode() -> Any:
+        check_content_type(head, call.body)
+        return read_extend(call.body)
+
+    return HoldCommand(credentials, head.hold, read(credentials, decode).ttl)
+
+
 _WORK: dict[Operation, tuple[Callable[[Call], Any], Callable[[Any], Sequence[Outcome]]]] = {
     Operation.VALIDATE: (_validate_command, validate_many),
     Operation.AUTHORIZE: (_authorize_command, authorize_many),
     Operation.USAGE: (_record_command, record_many),
+    Operation.SETTLE: (_settle_command, settle_many),
+    Operation.RELEASE: (_release_command, release_many),
+    Operation.EXTEND: (_extend_command, extend_many),
 }
 
 

@@ -1,109 +1,76 @@
-"""What becomes of holds: settled, released, extended; and which of one's own are open."""
+"""What becomes of holds: released, extended; and which of one's own are open. Settling has a place of its own."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
 from agent_api.use_cases.answering import Answer
-from agent_api.use_cases.callers import Admission, Ask, Credentials, KnownCaller, admit_many, renew
-from agent_api.use_cases.usage_lines import AskedLine, check_lines
+from agent_api.use_cases.callers import Admission, Ask, Credentials, KnownCaller, admit_many
 from agent_api.wire.answers import HoldAnswer, HoldList
-from agent_api.wire.requests import SettleRequest
-from agent_api.wire.shapes import Hold, hold_body, quota_bodies
-from common.errors import Forbidden, NotFound, Problem, Unavailable
+from agent_api.wire.shapes import hold_body, quota_bodies
+from common.errors import Forbidden, NotFound, Problem
 from common.ids import Prefix, decode_id, encode_id
 from common.pagination import paginate
 from licenses.domain.decision import decide_license
-from metering.domain.holds import SettledLine
 from metering.selectors.holds import holds_in_force
-from metering.selectors.quota_statuses import Asked, statuses_from, statuses_of
+from metering.selectors.quota_statuses import Asked, statuses_of
 from metering.services import holds
-from metering.services.leases import end_settled_lease, release_lease
-from metering.services.ledger import StaleCallers
+from metering.services.hold_rows import StoredHold, find_holds
+from metering.services.holds import HoldAsk
+from metering.services.leases import release_lease
+from metering.services.patience import Busy, lock_timeout
 from tenants.domain.actors import Actor
 from tenants.domain.enums import ActorKind
-
-_ROUNDS = 8
 
 P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True)
 class HoldCommand:
-    """Somebody acts on the hold with this (public) id."""
+    """Somebody acts on the hold with this (public) id; `ttl` in seconds, to extend it."""
 
     credentials: Credentials
     hold: str
+    ttl: int = 0
 
 
-def settle(command: HoldCommand, asked: SettleRequest) -> Answer[HoldAnswer]:
-    """Count what was really used and give back the rest, or count a part and let the hold go on.
+@dataclass(frozen=True, slots=True)
+class _Acting:
+    """A command whose caller was let in: on which hold it acts, and when."""
 
-    A fact: it is counted whatever the licence and the quotas say by now. Raises NotFound, Conflict, Invalid.
+    place: int
+    command: HoldCommand
+    admission: Admission[None]
+    ask: HoldAsk
+
+
+def release_many(commands: Sequence[HoldCommand]) -> list[Answer[HoldAnswer] | Problem]:
+    """Give everything back; a token that carried it is revoked. NotFound, Conflict, RevocationPending."""
+    outcomes, acting = _let_in(commands)
+    found = find_holds([(each.ask.caller, each.ask.hold_id) for each in acting])
+    impatient_of_leases(hold for hold in found if not isinstance(hold, Problem))
+    is_lease = [not isinstance(hold, Problem) and hold.lease for hold in found]
+    others = [each for each, lease in zip(acting, is_lease, strict=True) if not lease]
+    done = [(each, _released_lease(each)) for each, lease in zip(acting, is_lease, strict=True) if lease]
+    done += zip(others, holds.release_many([each.ask for each in others]), strict=True)
+    return _answered(outcomes, done)
+
+
+def extend_many(commands: Sequence[HoldCommand]) -> list[Answer[HoldAnswer] | Problem]:
+    """Let holds go on for `ttl` seconds from now; only while the licence holds.
+
+    Forbidden with the code of what stands against it, NotFound, Conflict.
     """
-    admission = admit(command.credentials, partial(_lines, asked))
-    with rate_fields_on_problems(admission):
-        hold_id = _hold_id(command.hold)
-        known, lines = admission.known, admission.plan
-        for _ in range(_ROUNDS):
-            at = known.access.clock.now()
-            try:
-                settled = holds.settle(
-                    caller=known.metering,
-                    hold_id=hold_id,
-                    asked=[SettledLine(line.meter, line.quantity, line.dimensions) for line in lines],
-                    id=asked.id,
-                    final=asked.final,
-                    at=at,
-                )
-            except StaleCallers:
-                known, lines = _renewed(command.credentials, known, asked)
-            else:
-                end_settled_lease(hold=settled.hold, actor=agent_actor(known))
-                meters = _meters(known, settled.hold)
-                statuses = statuses_from(Asked(known.quotas, at, meters), settled.posted.balances)
-                body = HoldAnswer(
-                    hold=hold_body(settled.hold),
-                    event_ids=[encode_id(Prefix.EVENT, event_id) for event_id in settled.event_ids],
-                    quotas=quota_bodies(statuses),
-                    replayed=settled.replayed,
-                )
-                return Answer(body, admission.fields)
-        raise Unavailable
-
-
-def release(command: HoldCommand) -> Answer[HoldAnswer]:
-    """Give everything back; a token that carried it is revoked. Raises NotFound, Conflict, RevocationPending."""
-    admission = admit(command.credentials, _nothing)
-    with rate_fields_on_problems(admission):
-        at = admission.known.access.clock.now()
-        hold = release_lease(
-            caller=admission.known.metering,
-            hold_id=_hold_id(command.hold),
-            at=at,
-            actor=agent_actor(admission.known),
-        )
-        return _answer(admission, hold, at)
-
-
-def extend(command: HoldCommand, ttl: int) -> Answer[HoldAnswer]:
-    """Let a hold go on for `ttl` seconds from now; only while the licence holds.
-
-    Raises Forbidden with the code of what stands against it, NotFound, Conflict.
-    """
-    admission = admit(command.credentials, _nothing)
-    with rate_fields_on_problems(admission):
-        at = admission.known.access.clock.now()
-        # Whose hold it is was decided when it was made: no machine has to be named again.
-        decision = decide_license(replace(admission.known.access.facts, activation_required=False), at=at)
-        if not decision.valid:
-            raise Forbidden(decision.code.value, decision.reasons[0].message)
-        hold = holds.extend(caller=admission.known.metering, hold_id=_hold_id(command.hold), ttl=ttl, at=at)
-        return _answer(admission, hold, at)
+    outcomes, acting = _let_in(commands)
+    refused = [(each, _against(each)) for each in acting]
+    for each, problem in refused:
+        if problem is not None:
+            outcomes[each.place] = problem
+    acting = [each for each, problem in refused if problem is None]
+    extended = holds.extend_many([each.ask for each in acting], [each.command.ttl for each in acting])
+    return _answered(outcomes, list(zip(acting, extended, strict=True)))
 
 
 def list_open(credentials: Credentials, *, limit: int, cursor: str | None) -> Answer[HoldList]:
@@ -144,40 +111,91 @@ def agent_actor(known: KnownCaller) -> Actor:
     return Actor(kind=ActorKind.AGENT, id=encode_id(Prefix.AGENT, agent.id), name=agent.name)
 
 
-def _nothing(_known: KnownCaller) -> None:
-    return None
-
-
-def _lines(asked: SettleRequest, known: KnownCaller) -> Sequence[AskedLine] | Problem:
-    return check_lines(known, asked.usage, settling=True)
-
-
-def _renewed(
-    credentials: Credentials, known: KnownCaller, asked: SettleRequest
-) -> tuple[KnownCaller, Sequence[AskedLine]]:
-    found = renew([(credentials, known)])[id(known)]
-    if isinstance(found, Problem):
-        raise found
-    lines = _lines(asked, found)
-    if isinstance(lines, Problem):
-        raise lines
-    return found, lines
-
-
-def _hold_id(text: str) -> UUID:
+def hold_id_of(text: str) -> UUID | None:
+    """The id behind a public one; None where it is none of a hold."""
     try:
         return decode_id(Prefix.HOLD, text)
     except ValueError:
-        raise NotFound("There is no such hold.") from None
+        return None
 
 
-def _answer(admission: Admission[None], hold: Hold, at: datetime) -> Answer[HoldAnswer]:
-    known = admission.known
-    [statuses] = statuses_of([Asked(known.quotas, at, _meters(known, hold))])
-    return Answer(HoldAnswer(hold_body(hold), [], quota_bodies(statuses), replayed=False), admission.fields)
-
-
-def _meters(known: KnownCaller, hold: Hold) -> frozenset[UUID]:
+def meters_of(known: KnownCaller, hold: StoredHold) -> frozenset[UUID]:
+    """The meters of a hold, and the cost meters derived from them."""
     codes = {line["meter"] for line in hold.usage}
     meters = (known.meters.get(code) for code in codes)
     return frozenset(each for meter in meters if meter is not None for each in meter.reach)
+
+
+def impatient_of_leases(found: Iterable[StoredHold]) -> None:
+    """Raises Busy where some are leases and others wait for this batch: revoking their tokens takes its time."""
+    if lock_timeout() is not None and any(hold.lease for hold in found):
+        raise Busy
+
+
+def _let_in(commands: Sequence[HoldCommand]) -> tuple[list[Answer[HoldAnswer] | Problem], list[_Acting]]:
+    """Who may act, and, at the others' places, why not."""
+    outcomes: list[Answer[HoldAnswer] | Problem] = []
+    acting: list[_Acting] = []
+    admitted = admit_many([Ask(command.credentials, _nothing) for command in commands])
+    for place, (command, admission) in enumerate(zip(commands, admitted, strict=True)):
+        hold_id = hold_id_of(command.hold)
+        if isinstance(admission, Problem):
+            outcomes.append(admission)
+            continue
+        outcomes.append(_no_such_hold(admission))
+        if hold_id is not None:
+            known = admission.known
+            ask = HoldAsk(known.metering, hold_id, known.access.clock.now())
+            acting.append(_Acting(place, command, admission, ask))
+    return outcomes, acting
+
+
+def _no_such_hold(admission: Admission[None]) -> NotFound:
+    problem = NotFound("There is no such hold.")
+    problem.headers |= admission.fields
+    return problem
+
+
+def _against(acting: _Acting) -> Problem | None:
+    """What of the licence stands against it."""
+    # Whose hold it is was decided when it was made: no machine has to be named again.
+    facts = replace(acting.admission.known.access.facts, activation_required=False)
+    decision = decide_license(facts, at=acting.ask.at)
+    if decision.valid:
+        return None
+    problem = Forbidden(decision.code.value, decision.reasons[0].message)
+    problem.headers |= acting.admission.fields
+    return problem
+
+
+def _released_lease(acting: _Acting) -> StoredHold | Problem:
+    ask = acting.ask
+    try:
+        return release_lease(
+            caller=ask.caller, hold_id=ask.hold_id, at=ask.at, actor=agent_actor(acting.admission.known)
+        )
+    except Problem as problem:
+        return problem
+
+
+def _answered(
+    outcomes: list[Answer[HoldAnswer] | Problem], done: Sequence[tuple[_Acting, StoredHold | Problem]]
+) -> list[Answer[HoldAnswer] | Problem]:
+    """The outcomes with what was done at its places; where the quotas stand is read for all of them at once."""
+    changed = [(acting, hold) for acting, hold in done if not isinstance(hold, Problem)]
+    asked = [
+        Asked(acting.admission.known.quotas, acting.ask.at, meters_of(acting.admission.known, hold))
+        for acting, hold in changed
+    ]
+    for (acting, hold), statuses in zip(changed, statuses_of(asked), strict=True):
+        body = HoldAnswer(hold_body(hold), [], quota_bodies(statuses), replayed=False)
+        outcomes[acting.place] = Answer(body, acting.admission.fields)
+    for acting, problem in done:
+        if isinstance(problem, Problem):
+            problem.headers |= acting.admission.fields
+            outcomes[acting.place] = problem
+    return outcomes
+
+
+def _nothing(_known: KnownCaller) -> None:
+    return None

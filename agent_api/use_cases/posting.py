@@ -16,6 +16,7 @@ from metering.domain.requests import Request
 from metering.services.holds import HoldBook
 from metering.services.ledger import Companion, Posted, StaleCallers, post
 from metering.services.receipts import ReceiptBook
+from metering.services.settling import Settlement, SettlementBook
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,10 @@ class Job(ABC):
         """When each hold that is asked for ends, and what excess does."""
         return {}
 
+    def settlements(self) -> Sequence[Settlement]:
+        """What is settled by the requests. No job of a batch with some of them has receipts."""
+        return ()
+
 
 def post_many(jobs: Sequence[Job]) -> None:
     """Post the requests of all jobs, in order, in one transaction.
@@ -75,14 +80,15 @@ def _post(jobs: Sequence[Job]) -> None:
     for job in jobs:
         intents |= job.intents()
     companions: list[Companion] = [HoldBook(intents)] if intents else []
-    receipts = ReceiptBook.among(requests)
-    if receipts:
-        companions.append(receipts.store)
+    settlements = [settlement for job in jobs for settlement in job.settlements()]
+    book = SettlementBook(settlements) if settlements else ReceiptBook.among(requests)
+    if book:
+        companions.append(book.store)
     posted = post(
         requests,
         companion=partial(_accompany, companions) if companions else None,
-        extra_balances=receipts.balances() if receipts else (),
-        before=receipts.under_lock if receipts else None,
+        extra_balances=book.balances() if book else (),
+        before=book.under_lock if book else None,
     )
     for job in jobs:
         job.posted = posted
@@ -95,7 +101,8 @@ def _accompany(companions: Sequence[Companion], accepted: Sequence[Request]) -> 
 
 def _renew(jobs: Sequence[Job], stale: StaleCallers) -> None:
     behind = {id(caller) for caller in stale.callers}
-    concerned = [job for job in jobs if id(job.known.metering) in behind]
+    # Somebody above settles for the agent that holds: the requests' caller is that one.
+    concerned = [job for job in jobs if any(id(request.caller) in behind for request in job.requests)]
     fresh = renew((job.credentials, job.known) for job in concerned)
     for job in concerned:
         found = fresh[id(job.known)]

@@ -5,8 +5,9 @@ from django.http import HttpRequest
 from agent_api.use_cases import holding
 from agent_api.use_cases.answering import Answer
 from agent_api.use_cases.holding import HoldCommand
+from agent_api.use_cases.settling import SettleCommand, settle_many
 from agent_api.views import documented
-from agent_api.views.base import AgentView, body_of, credentials_of, idempotency_key_of, parameters_of, read
+from agent_api.views.base import AgentView, body_of, credentials_of, idempotency_key_of, one, parameters_of, read
 from agent_api.wire.answers import HoldAnswer, HoldList
 from agent_api.wire.requests import SettleRequest, read_extend, read_nothing, read_settle
 from common.pagination import parse_limit
@@ -39,7 +40,7 @@ class SettleView(AgentView):
         def decode() -> SettleRequest:
             return read_settle(body_of(request), idempotency_key_of(request))
 
-        return holding.settle(HoldCommand(credentials, hold), read(credentials, decode))
+        return one(settle_many([SettleCommand(credentials, hold, read(credentials, decode))]))
 
 
 class ReleaseView(AgentView):
@@ -50,7 +51,7 @@ class ReleaseView(AgentView):
     def post(self, request: HttpRequest, hold: str) -> Answer[HoldAnswer]:
         credentials = credentials_of(request)
         read(credentials, lambda: read_nothing(body_of(request)))
-        return holding.release(HoldCommand(credentials, hold))
+        return one(holding.release_many([HoldCommand(credentials, hold)]))
 
 
 class ExtendView(AgentView):
@@ -61,4 +62,4 @@ class ExtendView(AgentView):
     def post(self, request: HttpRequest, hold: str) -> Answer[HoldAnswer]:
         credentials = credentials_of(request)
         asked = read(credentials, lambda: read_extend(body_of(request)))
-        return holding.extend(HoldCommand(credentials, hold), asked.ttl)
+        return one(holding.extend_many([HoldCommand(credentials, hold, asked.ttl)]))

@@ -31,6 +31,7 @@ from metering.services.ledger_notices import notices
 from metering.services.lines import place_lines
 from metering.services.open_holds import lock_open_holds
 from metering.services.partitions import ensure_partition_for
+from metering.services.patience import is_impatience
 from metering.services.rolling import unseen
 from metering.services.targets import Targets
 from tenants.services.outbox import emit_events
@@ -108,6 +109,8 @@ def post(
             for occurred_at in {line.occurred_at for request in requests for line in request.lines}:
                 ensure_partition_for(occurred_at)
         except (OperationalError, InterfaceError) as error:
+            if is_impatience(error):
+                raise
             in_doubt = in_doubt or (work.committing and not _is_answer(error))
             if connection.in_atomic_block:
                 raise

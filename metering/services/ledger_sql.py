@@ -11,8 +11,8 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import IntegrityError, OperationalError, connection
-from psycopg.errors import LockNotAvailable, UniqueViolation
+from django.db import IntegrityError, connection
+from psycopg.errors import UniqueViolation
 from psycopg.pq import TransactionStatus
 
 from common.ids import new_id
@@ -23,7 +23,7 @@ from metering.domain.numbers import EXACT, ZERO
 from metering.domain.requests import KnownId, Line, Request
 from metering.services.array_literals import flags, moments, numbers, uuids, words
 from metering.services.ledger_copy import copy_events, copy_ids, encode_json, event_ids_of, eventful_lines
-from metering.services.patience import Busy, lock_timeout
+from metering.services.patience import lock_timeout
 from tenants.services.locks import sorted_lock_numbers
 
 #: From here on COPY beats INSERT ... unnest: it costs more round trips, and half as much a row.
@@ -122,7 +122,6 @@ def open_batch(
     """Lock configuration and balances and read epochs and ids, in one round trip.
 
     It begins the transaction as well, where nothing else has: a round trip of its own for that would cost as much.
-    Raises Busy where `short_patience` ran out.
     """
     arguments = [
         numbers(sorted_lock_numbers(tenant_ids)),
@@ -132,12 +131,7 @@ def open_batch(
         words(digests),
     ]
     with connection.cursor() as cursor:
-        try:
-            cursor.execute(_beginning() + _OPEN if _begins_now() else _OPEN, arguments)
-        except OperationalError as error:
-            if lock_timeout() is not None and isinstance(error.__cause__, LockNotAvailable):
-                raise Busy from error
-            raise
+        cursor.execute(_beginning() + _OPEN if _begins_now() else _OPEN, arguments)
         while cursor.description is None:
             cursor.nextset()
         epochs, found, known = cursor.fetchone()

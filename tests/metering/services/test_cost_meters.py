@@ -9,8 +9,9 @@ from metering.domain.enums import EventKind
 from metering.domain.holds import SettledLine
 from metering.domain.requests import Verdict
 from metering.models import HoldLine, UsageEvent
-from metering.services.holds import release, settle
+from metering.services.holds import release
 from metering.services.meters import update_meter
+from tests.metering.hold_actions import settle
 from tests.metering.ledger_world import NOW
 from tests.metering.meter_world import ACTOR, Meters, card
 

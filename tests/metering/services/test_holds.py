@@ -12,9 +12,10 @@ from metering.domain.holds import SettledLine
 from metering.domain.requests import Line, Verdict
 from metering.models import Balance, Hold, HoldLine, UsageEvent
 from metering.services.expiring_holds import expire_holds
-from metering.services.holds import HoldBook, extend, release, settle
+from metering.services.holds import HoldBook, release
 from metering.services.ledger import post
 from tenants.models import OutboxEvent
+from tests.metering.hold_actions import extend, settle
 from tests.metering.ledger_world import NOW, World, make_world
 
 pytestmark = pytest.mark.django_db(transaction=True)
