@@ -1,7 +1,9 @@
 """A caller's metering terms: the meters of its tenant and every quota that its usage is held against."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import Q
@@ -25,9 +27,6 @@ def load_caller(access: AccessSnapshot) -> Caller:
     tenant_id = access.tenant_id
     meters = load_meters(tenant_id)
     quotas = bound_quotas(access)
-    by_meter: dict[UUID, list[QuotaTerms]] = defaultdict(list)
-    for quota in quotas:
-        by_meter[quota.meter_id].append(quota)
     return Caller(
         tenant_id=tenant_id,
         customer_id=access.facts.customer.id,
@@ -40,7 +39,7 @@ def load_caller(access: AccessSnapshot) -> Caller:
         epochs=tuple(
             (key.kind, key.id, version) for key, version in zip(access.epoch_keys, access.versions, strict=True)
         ),
-        quotas_of={meter_id: tuple(of_meter) for meter_id, of_meter in by_meter.items()},
+        quotas_of=by_meter(quotas),
         hold_limits=access.hold_limits,
     )
 
@@ -51,24 +50,43 @@ def bound_quotas(access: AccessSnapshot) -> tuple[QuotaTerms, ...]:
     A plan's quota of scope agent holds for each agent of the chain; one of scope customer counts all usage of each
     customer who has any licence with that plan. Quotas of plans that count the same are one.
     """
-    groups = [
-        *license_groups(access.tenant_id, access.facts.license.id),
-        *customer_groups(access.tenant_id, access.facts.customer.id),
-        *([quota] for quota in _own_quotas(access)),
-    ]
     license = access.facts.license
-    quotas = with_allowances(
-        access.tenant_id,
-        (
-            bound(group, subject_id, anchored_at=license.starts_at)
-            for group in groups
-            for subject_id in _subjects(access, group[0])
-        ),
-        at=access.clock.now(),
-        license_id=license.id,
-        starts_at=license.starts_at,
+    quotas = bound_to_holder(
+        Holder(access.tenant_id, access.facts.customer.id, license.id, license.starts_at, access.agent_path),
+        [
+            *license_groups(access.tenant_id, license.id),
+            *customer_groups(access.tenant_id, access.facts.customer.id),
+            *([quota] for quota in _own_quotas(access)),
+        ],
     )
-    chain = [*reversed(access.agent_path)]
+    quotas = with_allowances(
+        access.tenant_id, quotas, at=access.clock.now(), license_id=license.id, starts_at=license.starts_at
+    )
+    return in_order(quotas, access.agent_path)
+
+
+class Holder(NamedTuple):
+    """Whom quotas are bound to."""
+
+    tenant_id: UUID
+    customer_id: UUID
+    license_id: UUID
+    starts_at: datetime
+    agent_path: tuple[UUID, ...]
+
+
+def bound_to_holder(holder: Holder, groups: Iterable[Sequence[Quota]]) -> tuple[QuotaTerms, ...]:
+    """Groups of quotas with the subjects that they have for a holder."""
+    return tuple(
+        bound(group, subject_id, anchored_at=holder.starts_at)
+        for group in groups
+        for subject_id in _subjects(holder, group[0])
+    )
+
+
+def in_order(quotas: Iterable[QuotaTerms], agent_path: Sequence[UUID]) -> tuple[QuotaTerms, ...]:
+    """As a caller has them: agent, parents, licence, customer, tenant, then by meter."""
+    chain = [*reversed(agent_path)]
     return tuple(
         sorted(
             quotas,
@@ -79,6 +97,14 @@ def bound_quotas(access: AccessSnapshot) -> tuple[QuotaTerms, ...]:
             ),
         )
     )
+
+
+def by_meter(quotas: Iterable[QuotaTerms]) -> dict[UUID, tuple[QuotaTerms, ...]]:
+    """The same quotas by their meters."""
+    found: dict[UUID, list[QuotaTerms]] = defaultdict(list)
+    for quota in quotas:
+        found[quota.meter_id].append(quota)
+    return {meter_id: tuple(of_meter) for meter_id, of_meter in found.items()}
 
 
 def _own_quotas(access: AccessSnapshot) -> Iterable[Quota]:
@@ -92,13 +118,13 @@ def _own_quotas(access: AccessSnapshot) -> Iterable[Quota]:
     return list_quotas(access.tenant_id).filter(own).order_by("created_at", "id")
 
 
-def _subjects(access: AccessSnapshot, quota: Quota) -> list[UUID]:
+def _subjects(holder: Holder, quota: Quota) -> list[UUID]:
     match quota.scope:
         case Scope.AGENT:
-            return [quota.agent_id] if quota.agent_id else list(access.agent_path)
+            return [quota.agent_id] if quota.agent_id else list(holder.agent_path)
         case Scope.LICENSE:
-            return [access.facts.license.id]
+            return [holder.license_id]
         case Scope.CUSTOMER:
-            return [access.facts.customer.id]
+            return [holder.customer_id]
         case _:
-            return [access.tenant_id]
+            return [holder.tenant_id]

@@ -1,10 +1,10 @@
 """Lines of an import as events. What is wrong with a line is its own fault, and never its neighbours'."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final
+from operator import attrgetter
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
@@ -40,8 +40,7 @@ class ImportedEvent(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
     license: Text | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedLine:
+class ImportedLine(NamedTuple):
     """A line that was read: an event, or what is wrong with it. `end` is the offset after it in the stream."""
 
     number: int
@@ -50,6 +49,7 @@ class ImportedLine:
     event: ImportedEvent | LineFault
 
 
+_is_too_long = attrgetter("too_long")
 _read_event = msgspec.json.Decoder(ImportedEvent).decode
 _read_events = msgspec.json.Decoder(ImportedEvent).decode_lines
 LINE_TOO_LONG: Final = LineFault("", "line_too_long", f"A line has at most {MAX_LINE} bytes.")
@@ -63,12 +63,12 @@ def read_ndjson(lines: Sequence[RawLine]) -> list[ImportedLine]:
     events = _all_at_once(usual)
     if events is None:
         return [ImportedLine(line.number, line.end, line.data, _one(line)) for line in usual]
-    return [ImportedLine(line.number, line.end, line.data, event) for line, event in zip(usual, events, strict=True)]
+    return [ImportedLine(number, end, data, event) for (number, end, data, _), event in zip(usual, events, strict=True)]
 
 
 def _all_at_once(lines: Sequence[RawLine]) -> list[ImportedEvent] | None:
     """The usual case, all lines sound, in one pass; None where they are to be read one by one."""
-    if any(line.too_long for line in lines):
+    if any(map(_is_too_long, lines)):
         return None
     text = b"\n".join([line.data for line in lines])
     if any(text.count(name) > len(lines) for name in _NAMES):

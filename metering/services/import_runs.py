@@ -63,13 +63,12 @@ def run_import(
     progress = begin or ImportProgress()
     importer = Importer(tenant, backfill=backfill)
     lines = lines_of(unpacked(pieces))
-    for found in portions_of(lines, format_, after=progress.offset, at_once=portion):
-        if not found:
-            continue
+    found = portions_of(lines, format_, after=progress.offset, at_once=portion)
+    for ready in importer.prepared(filter(None, found)):
         before = progress
 
         def keep(outcome: PortionOutcome, before: ImportProgress = before) -> None:
             remember(before.after(outcome), outcome.refused)
 
-        progress = before.after(importer.record(found, keep))
+        progress = before.after(importer.record(ready, keep))
     return progress

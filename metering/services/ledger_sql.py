@@ -22,7 +22,7 @@ from metering.domain.ledger import Decision
 from metering.domain.numbers import EXACT, ZERO
 from metering.domain.requests import KnownId, Line, Request
 from metering.services.array_literals import flags, moments, numbers, uuids, words
-from metering.services.ledger_copy import copy_events, copy_ids, encode_json, event_ids_of, eventful_lines
+from metering.services.ledger_copy import copy_batch, encode_json, event_ids_of, eventful_lines
 from metering.services.patience import lock_timeout
 from tenants.services.locks import sorted_lock_numbers
 
@@ -214,9 +214,8 @@ def write_batch(requests: Sequence[Request], balances: Iterable[BalanceState], *
     if sum(len(request.lines) for request in requests) < COPY_FROM:
         lines = [(request, line) for request in requests for line in eventful_lines(request)]
         return _write_together(requests, lines, changed, commit=commit)
-    if not copy_ids(requests):
+    if not copy_batch(requests):
         return False
-    copy_events(requests)
     return _write_together((), (), changed, commit=commit)
 
 
