@@ -21,13 +21,15 @@ from metering.models import OverageRecord
 from metering.selectors.buckets import buckets_of
 from metering.selectors.history import kept_since
 from metering.selectors.kept_values import differing_values
-from metering.selectors.proofs import BalanceProof, Proofs
+from metering.selectors.proofs import Proofs
+from metering.selectors.usage_proofs import BalanceProof, differing_balances
 from metering.services.balance_values import seed_values
 from metering.services.carried_repairs import add_missing_parts, repair_carried
 from metering.services.cursors import cursor_name, lock_cursor_waiting
 from metering.services.overage import accrue_overage_of
 from metering.services.overage_records import lock_accrual
 from metering.services.rollups import WORK
+from metering.services.snapshots import read_whole
 from metering.services.verification import Difference, Proof, verify_ledger
 from tenants.domain.actors import Actor
 from tenants.models import Tenant
@@ -139,7 +141,8 @@ def _repair(tenant: Tenant, kinds: set[str], actor: Actor, reason: str) -> None:
         # In this order: late entries count in balances, what is carried over and overage follow from balances.
         _late_entries(tenant.id, changes)
         add_missing_parts(tenant, changes)
-        _used(proofs, tenant.id, changes)
+        with read_whole():
+            _used(tenant.id, changes)
         _values(tenant.id, changes)
         _held(proofs, tenant.id, changes)
         _burned(proofs, tenant.id, changes)
@@ -159,9 +162,9 @@ def _late_entries(tenant_id: UUID, changes: dict[str, list[Any]]) -> None:
             changes[f"{encode_id(Prefix.EVENT, event_id)}.late"] = [None, "as its event"]
 
 
-def _used(proofs: Proofs, tenant_id: UUID, changes: dict[str, list[Any]]) -> None:
+def _used(tenant_id: UUID, changes: dict[str, list[Any]]) -> None:
     settled: set[UUID] = set()
-    while found := [each for each in proofs.balances() if each.id not in settled]:
+    while found := [each for each in differing_balances([tenant_id]) if each.id not in settled]:
         settled |= {each.id for each in found}
         with connection.cursor() as cursor:
             cursor.execute(_LOCK, [[each.id for each in found], tenant_id])
@@ -225,7 +228,7 @@ def _rollups(tenant: Tenant, actor: Actor, reason: str) -> None:
             return
         statement = _REBUILD_ROLLUPS.format(buckets=buckets_of("xid < %(watermark)s AND tenant_id = %(tenant)s"))
         proofs = Proofs([tenant.id], kept_since=kept_since())
-        with connection.cursor() as cursor:
+        with read_whole(), connection.cursor() as cursor:
             cursor.execute(
                 statement,
                 {"watermark": position.watermark, "tenant": tenant.id, "kept_since": proofs.kept_since},

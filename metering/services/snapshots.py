@@ -29,6 +29,24 @@ def one_snapshot() -> Iterator[str]:
         yield name
 
 
+@contextmanager
+def read_whole() -> Iterator[None]:
+    """Inside a transaction: what is done meanwhile is planned as for a proof."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PLAN)
+        yield
+        cursor.execute("SET LOCAL enable_nestloop = on; SET LOCAL work_mem TO DEFAULT")
+
+
+@contextmanager
+def found_by_key() -> Iterator[None]:
+    """Inside a snapshot: what is read meanwhile is little, and found by its ids."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_nestloop = on")
+        yield
+        cursor.execute("SET LOCAL enable_nestloop = off")
+
+
 def in_snapshot(name: str, work: Sequence[Callable[[], T]], *, at_once: int) -> list[T]:
     """Do all pieces of work in threads, each on a connection of its own that sees this snapshot; what each gave."""
 

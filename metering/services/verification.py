@@ -4,7 +4,6 @@ Nothing is changed and nobody waits: one read-only transaction at one instant. W
 above the watermark, overage of the last minutes) is a tail and no difference.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,27 +13,22 @@ from itertools import chain, islice
 from typing import Final
 from uuid import UUID
 
-from common.ids import Prefix, decode_id, encode_id
+from common.ids import Prefix, encode_id
 from common.quantities import format_quantity
-from metering.domain.enums import OverageStatus
-from metering.domain.numbers import EXACT, ZERO, sum_exact
-from metering.domain.prices import PriceError, PriceTerms
-from metering.domain.rating import rate
-from metering.models import Balance, OverageRecord
-from metering.selectors.billing import Excess, excess_of_licenses
 from metering.selectors.carried_proofs import differing_carried
 from metering.selectors.history import kept_since
 from metering.selectors.kept_values import differing_values
-from metering.selectors.proofs import MOST, Counts, Proofs
+from metering.selectors.proofs import Counts, Proofs
+from metering.selectors.register_proofs import Fault, differing_ids
 from metering.selectors.rolling_proofs import missing_parts
+from metering.selectors.usage_proofs import MOST, BalanceProof, RollupProof, differing_usage
 from metering.selectors.value_proofs import UnequalValue, unequal_values
 from metering.services import overage, rollups
 from metering.services.cursors import Position, cursor_name, read_cursor
-from metering.services.overage_records import lines_as_json
-from metering.services.snapshots import batches, in_snapshot, one_snapshot
+from metering.services.overage_proofs import WrongRecord, changed_bills, unsettled_records, wrong_records
+from metering.services.snapshots import in_snapshot, one_snapshot
 from tenants.models import Tenant
 
-_AT_ONCE = 500
 #: Parts of the workspaces for each connection.
 _PARTS = 4
 
@@ -129,23 +123,31 @@ def _count(asked: _Asked) -> Counts:
     return asked.proofs.counts(asked.watermark)
 
 
-def _rolled_up(asked: _Asked) -> Iterator[Difference]:
-    return _rollups(asked.proofs, asked.watermark) if asked.watermark else iter(())
+def _usage(asked: _Asked) -> Iterator[Difference]:
+    """Balances that add up, and roll-ups: one pass over the events answers for both."""
+    for found in differing_usage(asked.tenants, kept_since=asked.kept_since, watermark=asked.watermark):
+        yield _of_balance(found) if isinstance(found, BalanceProof) else _of_bucket(found)
 
 
-def _balances(proofs: Proofs) -> Iterator[Difference]:
-    for found in proofs.balances():
-        balance = encode_id(Prefix.BALANCE, found.id)
-        sought = _number(found.least)
-        if found.least != found.most:
-            sought += f" to {_number(found.most)}"
-        yield Difference(
-            "balance",
-            found.tenant_id,
-            balance,
-            f"{balance} of subject {found.subject_id} from {found.period_start.isoformat()} has used "
-            f"{_number(found.used)}, its events come to {sought}.",
-        )
+def _of_balance(found: BalanceProof) -> Difference:
+    balance = encode_id(Prefix.BALANCE, found.id)
+    sought = _number(found.least)
+    if found.least != found.most:
+        sought += f" to {_number(found.most)}"
+    text = (
+        f"{balance} of subject {found.subject_id} from {found.period_start.isoformat()} has used "
+        f"{_number(found.used)}, its events come to {sought}."
+    )
+    return Difference("balance", found.tenant_id, balance, text)
+
+
+def _of_bucket(found: RollupProof) -> Difference:
+    license, meter = encode_id(Prefix.LICENSE, found.license_id), encode_id(Prefix.METER, found.meter_id)
+    text = (
+        f"The {found.size} from {found.bucket_start.isoformat()} of {license} and {meter} is rolled up as "
+        f"{_number(found.total)} in {found.events} events; they are {_number(found.sought)} in {found.events_sought}."
+    )
+    return Difference("rollup", found.tenant_id, license, text)
 
 
 def _values(asked: _Asked) -> Iterator[Difference]:
@@ -180,32 +182,19 @@ def _late_entries(proofs: Proofs) -> Iterator[Difference]:
         yield Difference("late_entry", tenant_id, event, text)
 
 
-def _register(proofs: Proofs) -> Iterator[Difference]:
-    for tenant_id, event_id, client_id, license_id in proofs.unregistered():
-        event, license = encode_id(Prefix.EVENT, event_id), encode_id(Prefix.LICENSE, license_id)
-        text = f"{event} ({client_id!r} of {license}) is counted, but no id in the register names it."
-        yield Difference("event_id", tenant_id, event, text)
-    for tenant_id, digest, event_id in proofs.registered_only():
-        event = encode_id(Prefix.EVENT, event_id)
-        text = f"The register's id {digest} names {event}, which does not exist."
-        yield Difference("event", tenant_id, event, text)
-    for tenant_id, event_id, license_id, client_id in islice(proofs.misnamed(), MOST):
-        event, license = encode_id(Prefix.EVENT, event_id), encode_id(Prefix.LICENSE, license_id)
-        text = f"{event} says it is {client_id!r} of {license}, the register has it under another id."
-        yield Difference("event_id", tenant_id, event, text)
-
-
-def _rollups(proofs: Proofs, watermark: int) -> Iterator[Difference]:
-    for found in proofs.rollups(watermark):
-        license, meter = encode_id(Prefix.LICENSE, found.license_id), encode_id(Prefix.METER, found.meter_id)
-        yield Difference(
-            "rollup",
-            found.tenant_id,
-            license,
-            f"The {found.size} from {found.bucket_start.isoformat()} of {license} and {meter} is rolled up as "
-            f"{_number(found.total)} in {found.events} events; they are {_number(found.sought)} in "
-            f"{found.events_sought}.",
-        )
+def _register(asked: _Asked) -> Iterator[Difference]:
+    for found in differing_ids(asked.tenants, kept_since=asked.kept_since):
+        event = encode_id(Prefix.EVENT, found.event_id)
+        license = found.license_id and encode_id(Prefix.LICENSE, found.license_id)
+        texts = {
+            Fault.UNREGISTERED: f"{event} ({found.client_id!r} of {license}) is counted, but no id in the register "
+            "names it.",
+            Fault.REGISTERED_ONLY: f"The register's id {found.digest} names {event}, which does not exist.",
+            Fault.MISNAMED: f"{event} says it is {found.client_id!r} of {license}, the register has it under another "
+            "id.",
+        }
+        kind = "event" if found.fault is Fault.REGISTERED_ONLY else "event_id"
+        yield Difference(kind, found.tenant_id, event, texts[found.fault])
 
 
 def _top_ups(proofs: Proofs) -> Iterator[Difference]:
@@ -242,121 +231,8 @@ def _windows(asked: _Asked) -> Iterator[Difference]:
         yield Difference("window", found.tenant_id, event, text)
 
 
-def _bills(proofs: Proofs) -> Iterator[Difference]:
-    """A bill that was announced stays as it was announced."""
-    for announced in batches(proofs.finalized(), _AT_ONCE):
-        ids = [decode_id(Prefix.OVERAGE, subject) for _, subject, _, _ in announced]
-        kept = OverageRecord.objects.exclude(status=OverageStatus.OPEN).only("id", "amount", "currency").in_bulk(ids)
-        for id, (tenant_id, subject, amount, currency) in zip(ids, announced, strict=True):
-            record = kept.get(id)
-            if record is None:
-                text = f"{subject} was announced as final with {amount} {currency}, and is not there any more."
-                yield Difference("overage", tenant_id, subject, text)
-            elif (record.amount, record.currency) != (Decimal(amount), currency):
-                text = (
-                    f"{subject} was announced as final with {amount} {currency}, and is "
-                    f"{_number(record.amount)} {record.currency} now."
-                )
-                yield Difference("overage", tenant_id, subject, text)
-
-
-def _records(tenants: Sequence[UUID] | None) -> Iterator[Difference]:
-    """Each record is worth what its own usage, limit and price say; a final one, as corrected, what its balance has."""
-    records = OverageRecord.objects.filter(status__in=[OverageStatus.OPEN, OverageStatus.FINALIZED]).order_by("id")
-    if tenants is not None:
-        records = records.filter(tenant_id__in=tenants)
-    corrections: dict[UUID, list[OverageRecord]] = defaultdict(list)
-    for correction in OverageRecord.objects.filter(status=OverageStatus.CREDIT, corrects__in=records.order_by()):
-        corrections[correction.corrects_id or correction.id].append(correction)
-    used = dict(
-        Balance.objects.filter(id__in=records.order_by().values("balance_id")).values_list("id", "used"),
-    )
-    for record in records:
-        for text in _of_record(record, sorted(corrections[record.id], key=_by_age), used.get(record.balance_id)):
-            yield Difference("overage", record.tenant_id, record.public_id, f"{record.public_id} {text}")
-
-
-def _by_age(record: OverageRecord) -> UUID:
-    return record.id
-
-
-def _of_record(record: OverageRecord, corrections: Sequence[OverageRecord], used: Decimal | None) -> Iterator[str]:
-    balance = encode_id(Prefix.BALANCE, record.balance_id)
-    if used is None:
-        yield f"belongs to {balance}, which does not exist."
-    elif corrections:
-        yield from _of_corrected(record, corrections, used)
-    elif record.status == OverageStatus.FINALIZED and used != record.used:
-        yield f"is final with {_number(record.used)} used, {balance} has {_number(used)}."
-    quantity = max(EXACT.subtract(record.used, record.limit), ZERO)
-    if quantity != record.quantity:
-        yield (
-            f"is {_number(record.quantity)} over; {_number(record.used)} used of {_number(record.limit)} is "
-            f"{_number(quantity)}."
-        )
-    try:
-        rated = rate(record.quantity, PriceTerms.from_mapping(record.price))
-    except (PriceError, ValueError, ArithmeticError) as error:
-        yield f"has a price that cannot be applied: {error}"
-        return
-    if rated.amount != record.amount:
-        yield f"is {_number(record.amount)} {record.currency}; by its price it is {_number(rated.amount)}."
-    elif lines_as_json(rated) != record.lines:
-        yield "has lines that are not those of its price."
-
-
-def _of_corrected(record: OverageRecord, corrections: Sequence[OverageRecord], used: Decimal) -> Iterator[str]:
-    """A bill and its corrections add up to what its balance's usage costs by the terms of the last of them."""
-    last = corrections[-1]
-    quantity = max(EXACT.subtract(used, last.limit), ZERO)
-    over = sum_exact(each.quantity for each in [record, *corrections])
-    amount = sum_exact(each.amount for each in [record, *corrections])
-    if over != quantity:
-        yield f"and its corrections are {_number(over)} over; its balance is {_number(quantity)} over."
-    try:
-        right = rate(quantity, PriceTerms.from_mapping(last.price)).amount
-    except (PriceError, ValueError, ArithmeticError) as error:
-        yield f"has a correction whose price cannot be applied: {error}"
-        return
-    if amount != right:
-        yield (
-            f"and its corrections are {_number(amount)} {record.currency}; by the price of {last.public_id} they are "
-            f"{_number(right)}."
-        )
-
-
-def _accrual(proofs: Proofs, tenants: Sequence[UUID] | None, position: Position | None) -> Iterator[Difference]:
-    """Where accrual has been since the last use and the last change of terms, its records are there and current."""
-    if position is None or position.moved_at is None:
-        return
-    settled = list(proofs.settled(position.moved_at))
-    licenses = sorted({(tenant, license) for _, tenant, license, _ in settled})
-    excesses: dict[UUID, Excess] = {}
-    for first in range(0, len(licenses), _AT_ONCE):
-        excesses |= {each.balance_id: each for each in excess_of_licenses(licenses[first : first + _AT_ONCE])}
-    records = OverageRecord.objects.filter(status=OverageStatus.OPEN)
-    if tenants is not None:
-        records = records.filter(tenant_id__in=tenants)
-    kept = {record.balance_id: record for record in records}
-    for balance_id, tenant, _, used in settled:
-        balance = encode_id(Prefix.BALANCE, balance_id)
-        excess, record = excesses.get(balance_id), kept.get(balance_id)
-        if excess is not None and record is None:
-            text = f"{balance} has {_number(used)} used of {_number(excess.allowance)}, and there is no overage record."
-            yield Difference("overage", tenant, balance, text)
-        elif record is not None:
-            for text in _of_accrued(record, excess, used):
-                yield Difference("overage", tenant, record.public_id, f"{record.public_id} {text}")
-
-
-def _of_accrued(record: OverageRecord, excess: Excess | None, used: Decimal) -> Iterator[str]:
-    balance = encode_id(Prefix.BALANCE, record.balance_id)
-    if record.used != used:
-        yield f"says {_number(record.used)} used, {balance} has {_number(used)}."
-    if excess is None:
-        yield f"is open, and {balance} has nothing to bill."
-    elif record.limit != excess.allowance:
-        yield f"says a limit of {_number(record.limit)}, {balance} may use {_number(excess.allowance)}."
+def _overage(found: Iterator[WrongRecord]) -> Iterator[Difference]:
+    return (Difference("overage", *each) for each in found)
 
 
 def _number(value: Decimal) -> str:
@@ -365,17 +241,16 @@ def _number(value: Decimal) -> str:
 
 #: In the order in which differences are told.
 _CHECKS: Final[Sequence[Callable[[_Asked], Iterator[Difference]]]] = (
-    lambda asked: _balances(asked.proofs),
+    _usage,
     _values,
     lambda asked: _held(asked.proofs),
     lambda asked: _late_entries(asked.proofs),
-    lambda asked: _register(asked.proofs),
-    _rolled_up,
+    _register,
     lambda asked: _top_ups(asked.proofs),
     lambda asked: _burned(asked.proofs),
     _carried,
     _windows,
-    lambda asked: _bills(asked.proofs),
-    lambda asked: _records(asked.tenants),
-    lambda asked: _accrual(asked.proofs, asked.tenants, asked.accrued),
+    lambda asked: _overage(changed_bills(asked.proofs)),
+    lambda asked: _overage(wrong_records(asked.tenants)),
+    lambda asked: _overage(unsettled_records(asked.proofs, asked.accrued)),
 )
