@@ -6,12 +6,15 @@ import pytest
 _BOTH_WAYS = (
     "test_authorize",
     "test_bad_input",
+    "test_cost_meters",
     "test_hold_limits",
+    "test_holds",
     "test_keys",
     "test_publishable_keys",
     "test_rate_limits",
     "test_usage",
     "test_validate",
+    "test_valued_meters",
 )
 
 
