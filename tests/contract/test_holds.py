@@ -1,4 +1,4 @@
-"""What becomes of holds, as API.md promises it."""
+"""What becomes of holds, as the contract promises it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`self`, `quotas` and the query of `usage`, as API.md promises them."""
+"""`self`, `quotas` and the query of `usage`, as the contract promises them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`POST /agent/v1/usage`, as API.md promises it."""
+"""`POST /agent/v1/usage`, as the contract promises it."""
 
 from __future__ import annotations
 
