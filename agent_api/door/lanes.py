@@ -123,6 +123,8 @@ class Lanes:
         try:
             _deliver(calls, _answers(calls, frozenset(), None))
         finally:
+            # Back to the pool: nothing may come here for hours.
+            connection.close()
             with self._changed:
                 self._put_aside -= len(calls)
             ended = time.monotonic()
