@@ -85,7 +85,11 @@ def parameters_of(request: HttpRequest, known: Collection[str], maps: Collection
     errors: list[FieldError] = []
     for name, values in request.GET.lists():
         if name not in known and not any(name.startswith(f"{each}[") and name[-1] == "]" for each in maps):
-            errors.append(FieldError(field=name, code="unknown_field", detail="This parameter is not known here."))
+            there_are = ", ".join([*sorted(known), *(f"{each}[…]" for each in maps)])
+            detail = (
+                f"This parameter is not known here, but {there_are}." if there_are else "There are no parameters here."
+            )
+            errors.append(FieldError(field=name, code="unknown_field", detail=detail))
         elif len(values) > 1:
             errors.append(FieldError(field=name, code="repeated", detail="This parameter is named twice."))
     if errors:

@@ -173,3 +173,10 @@ def test_cursor__of_another_list_or_of_other_filters__is_422(door: Door) -> None
     ):
         answer = door.get(path, **query)
         assert (answer.status, answer.fields) == (422, {"cursor": "other_list"})
+
+
+def test_list__unknown_parameter__is_told_which_there_are(door: Door) -> None:
+    detail = door.get("/meters", interval="day")["errors"][0]["detail"]
+
+    known = "aggregation, archived, code, created_after, created_before, cursor, limit"
+    assert detail == f"There is no such parameter here, but {known}."

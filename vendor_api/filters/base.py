@@ -184,6 +184,11 @@ class Query(django_filters.FilterSet):
         """A parameter's value, decoded; None if it was not sent."""
         return self.form.cleaned_data.get(name)
 
+    def _known(self) -> str:
+        """The names that there are, for people."""
+        more = [*(["metadata[…]"] if self.has_metadata else []), *(["filter[…]"] if self.has_dimensions else [])]
+        return ", ".join([*sorted({*self.filters, *(PAGE_PARAMETERS if self.is_paged else ())}), *more])
+
     def _read(self, data: QueryDict) -> tuple[dict[str, str], list[FieldError]]:
         errors: list[FieldError] = []
         metadata: dict[str, str] = {}
@@ -194,7 +199,9 @@ class Query(django_filters.FilterSet):
             matched = matched or dimension
             known = name in self.filters or (self.is_paged and name in PAGE_PARAMETERS)
             if matched is None and not known:
-                errors.append(_error(name, "unknown_parameter", "There is no such parameter here."))
+                errors.append(
+                    _error(name, "unknown_parameter", f"There is no such parameter here, but {self._known()}.")
+                )
             elif len(values) > 1:
                 errors.append(_error(name, "repeated_parameter", "This parameter is given more than once."))
             elif not values[0]:
