@@ -14,6 +14,7 @@ from django.db import connection
 
 _QUARTER: Final = timedelta(minutes=15)
 _DAY: Final = timedelta(days=1)
+_INSTANT: Final = timedelta(microseconds=1)
 _ORIGIN: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # A cursor that never moved says nothing about the buckets: after a restore they may be of another cluster.
@@ -22,37 +23,51 @@ SELECT watermark FROM metering_rollupcursor
 WHERE name = 'rollup:' || (SELECT system_identifier FROM pg_control_system()) AND rolled_up_at IS NOT NULL
 """
 
-#: `source` has the columns `at`, agent, licence and customer, `dimensions` and `quantity`; `{narrowed}` is a condition
-#: on buckets, `{narrowed_events}` the same of events.
+#: `source` has the columns `at`, agent, licence and customer, `dimensions`, `quantity` and `events`; `{narrowed}` is a
+#: condition on buckets, `{narrowed_events}` the same of events. A day that a bucket of the answer begins in counts as a
+#: whole on one side of that instant; its quarters of the other side are taken off there and added here
+#: (looked up stretch by stretch: OFFSET 0 keeps them from being read all at once).
 _SOURCE: Final = """
 cursor AS MATERIALIZED ({watermark}), source AS (
-    SELECT bucket_start AS at, agent_id, license_id, customer_id, dimensions, total AS quantity
+    SELECT bucket_start + %(day_at)s::interval AS at, agent_id, license_id, customer_id, dimensions,
+           total AS quantity, events
     FROM metering_usagerollup
     WHERE tenant_id = %(tenant)s AND meter_id = %(meter)s AND EXISTS (SELECT FROM cursor)
       AND size = 'day' AND bucket_start >= %(days_from)s AND bucket_start < %(days_to)s {narrowed}
     UNION ALL
-    SELECT bucket_start, agent_id, license_id, customer_id, dimensions, total
+    SELECT place.at, agent_id, license_id, customer_id, dimensions, place.quantity, place.events
+    FROM unnest(%(moved_from)s::timestamptz[], %(moved_to)s::timestamptz[], %(moved_off)s::timestamptz[])
+        AS moved (first, last, off)
+    CROSS JOIN LATERAL (
+        SELECT * FROM metering_usagerollup
+        WHERE tenant_id = %(tenant)s AND meter_id = %(meter)s AND EXISTS (SELECT FROM cursor)
+          AND size = 'quarter' AND bucket_start >= moved.first AND bucket_start < moved.last {narrowed} OFFSET 0
+    ) AS quarter
+    CROSS JOIN LATERAL (VALUES (bucket_start, total, events), (moved.off, -total, -events))
+        AS place (at, quantity, events)
+    UNION ALL
+    SELECT bucket_start, agent_id, license_id, customer_id, dimensions, total, events
     FROM metering_usagerollup
     WHERE tenant_id = %(tenant)s AND meter_id = %(meter)s AND EXISTS (SELECT FROM cursor)
       AND size = 'quarter' AND bucket_start >= %(quarters_from)s AND bucket_start < %(days_from)s {narrowed}
     UNION ALL
-    SELECT bucket_start, agent_id, license_id, customer_id, dimensions, total
+    SELECT bucket_start, agent_id, license_id, customer_id, dimensions, total, events
     FROM metering_usagerollup
     WHERE tenant_id = %(tenant)s AND meter_id = %(meter)s AND EXISTS (SELECT FROM cursor)
       AND size = 'quarter' AND bucket_start >= %(days_to)s AND bucket_start < %(quarters_to)s {narrowed}
     UNION ALL
-    SELECT occurred_at, agent_id, license_id, customer_id, dimensions, quantity
+    SELECT occurred_at, agent_id, license_id, customer_id, dimensions, quantity, 1
     FROM metering_usageevent AS event
     WHERE tenant_id = %(tenant)s AND meter_id = %(meter)s
       AND xid >= %(at_least)s AND xid >= coalesce((SELECT watermark FROM cursor), 0)
       AND occurred_at >= %(start)s AND occurred_at < %(end)s {narrowed_events}
     UNION ALL
-    SELECT occurred_at, agent_id, license_id, customer_id, dimensions, quantity
+    SELECT occurred_at, agent_id, license_id, customer_id, dimensions, quantity, 1
     FROM metering_usageevent AS event
     WHERE tenant_id = %(tenant)s AND meter_id = %(meter)s AND xid < (SELECT watermark FROM cursor)
       AND occurred_at >= %(start)s AND occurred_at < %(quarters_from)s {narrowed_events}
     UNION ALL
-    SELECT occurred_at, agent_id, license_id, customer_id, dimensions, quantity
+    SELECT occurred_at, agent_id, license_id, customer_id, dimensions, quantity, 1
     FROM metering_usageevent AS event
     WHERE tenant_id = %(tenant)s AND meter_id = %(meter)s AND xid < (SELECT watermark FROM cursor)
       AND occurred_at >= %(quarters_to)s AND occurred_at < %(end)s {narrowed_events}
@@ -74,11 +89,12 @@ def source_of(conditions: Sequence[str] = (), event_conditions: Sequence[str] | 
 
 
 def stretch(
-    *, tenant_id: UUID, meter_id: UUID, start: datetime, end: datetime | None, days: bool = True
+    *, tenant_id: UUID, meter_id: UUID, start: datetime, end: datetime | None, cuts: Sequence[datetime] = ()
 ) -> dict[str, Any]:
     """What `source` has to be given for [start, end), without an end for ever. Reads the watermark.
 
-    With `days` False whole days are taken by their quarters, too: for who tells them apart.
+    `cuts`, in order, are the instants at which buckets of the answer begin: what lies on two sides of one has different
+    `at`. Where they are close to one another all is taken by quarters.
     """
     at_least = _at_least()
     start = max(start.astimezone(UTC), datetime.min.replace(tzinfo=UTC) + _DAY)
@@ -86,15 +102,18 @@ def stretch(
         quarters_from = _up(start, _QUARTER)
         days_from = _up(quarters_from, _DAY)
         edges: dict[str, Any] = {"end": "infinity", "quarters_to": "infinity", "days_to": "infinity"}
+        last = None
     else:
         end = end.astimezone(UTC)
         # Inside a single quarter both are the end: then events alone answer.
         quarters_from = min(_up(start, _QUARTER), end)
         quarters_to = max(_down(end, _QUARTER), quarters_from)
         days_from = min(_up(quarters_from, _DAY), quarters_to)
-        days_to = max(_down(quarters_to, _DAY), days_from)
-        edges = {"end": end, "quarters_to": quarters_to, "days_to": days_to}
-    if not days:
+        last = max(_down(quarters_to, _DAY), days_from)
+        edges = {"end": end, "quarters_to": quarters_to, "days_to": last}
+    inside = [cut for cut in cuts if not begins_day(cut) and days_from <= cut and (last is None or cut < last)]
+    moved = _moved(inside)
+    if moved is None:
         days_from = quarters_from
         edges["days_to"] = quarters_from
     return {
@@ -105,6 +124,27 @@ def stretch(
         "days_from": days_from,
         "at_least": at_least,
         **edges,
+        **(moved or _moved([]) or {}),
+    }
+
+
+def _moved(cuts: Sequence[datetime]) -> dict[str, Any] | None:
+    """Which quarters of whole days count on the other side of the cuts in them than their day does.
+
+    None if some day is cut twice, or where no quarter begins: then whole days say nothing.
+    """
+    days = [_down(cut, _DAY) for cut in cuts]
+    if len(set(days)) < len(days) or any(cut != _down(cut, _QUARTER) for cut in cuts):
+        return None
+    # Days count where most of them is, so that few quarters move: at their beginning, or else at their very end.
+    before = sum((cut - day for cut, day in zip(cuts, days, strict=True)), timedelta(0))
+    at_end = 2 * before < len(cuts) * _DAY
+    day_at = _DAY - _INSTANT if at_end else timedelta(0)
+    return {
+        "day_at": day_at,
+        "moved_from": days if at_end else list(cuts),
+        "moved_to": list(cuts) if at_end else [day + _DAY for day in days],
+        "moved_off": [day + day_at for day in days],
     }
 
 

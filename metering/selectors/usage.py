@@ -24,7 +24,7 @@ from metering.domain.numbers import ZERO, sum_exact
 from metering.domain.periods import Window, windows_between
 from metering.models import Meter
 from metering.selectors.meters import declared_dimensions
-from metering.selectors.rolled_up import begins_day, source_of, stretch
+from metering.selectors.rolled_up import source_of, stretch
 from metering.selectors.usage_values import LIVE, VALUE
 
 MAX_ROWS: Final = 10_000
@@ -36,10 +36,10 @@ OTHERS: Final = "__other__"
 
 _STATEMENT: Final = """
 WITH {source}, keyed AS (
-    SELECT width_bucket(at, %(starts)s::timestamptz[]) - 1 AS bucket, {key} AS key, {kept} FROM source
+    SELECT width_bucket(at, %(starts)s::timestamptz[]) - 1 AS bucket, {key} AS key, events, {kept} FROM source
 ){top}
 SELECT bucket, {shown} AS shown, {value} AS value
-FROM keyed GROUP BY 1, 2 ORDER BY 1, 2 LIMIT %(limit)s
+FROM keyed GROUP BY 1, 2 HAVING sum(events) > 0 ORDER BY 1, 2 LIMIT %(limit)s
 """
 
 _TOP: Final = ", topmost AS (SELECT key FROM keyed GROUP BY key ORDER BY {value} DESC, key LIMIT %(top)s)"
@@ -48,7 +48,8 @@ _SHOWN: Final = "CASE WHEN key IN (SELECT key FROM topmost) THEN key ELSE %(othe
 # What does not add up has no meaning in roll-ups: the events themselves are asked, those that were not taken back.
 _EVENTS: Final = """
 source AS (
-    SELECT occurred_at AS at, agent_id, license_id, customer_id, dimensions, quantity, id, {value} AS value
+    SELECT occurred_at AS at, agent_id, license_id, customer_id, dimensions, quantity, 1 AS events, id,
+           {value} AS value
     FROM metering_usageevent AS event
     WHERE tenant_id = %(tenant)s AND meter_id = %(meter)s AND occurred_at >= %(start)s AND occurred_at < %(end)s
       AND {live} {narrowed}
@@ -209,8 +210,7 @@ def _statement(
         meter_id=query.meter.id,
         start=windows[0].start,
         end=query.end,
-        # Whole days only where no bucket begins inside one.
-        days=all(begins_day(window.start) for window in windows[1:]),
+        cuts=[window.start for window in windows[1:]],
     )
     parameters |= {
         "starts": [window.start for window in windows],

@@ -21,6 +21,7 @@ from metering.services.cursors import (
     read_by_index,
     read_cursor,
 )
+from metering.services.summaries import summarize_events
 
 WORK = "rollup"
 #: Roughly how many events one transaction adds; a backlog is worked off in steps of this size.
@@ -75,7 +76,8 @@ def roll_up_usage(*, now: datetime | None = None, chunk: int = CHUNK) -> RollUp:
         if (position.generation > 1 and position.moved_at is None) or position.watermark > end:
             _start_anew(name, now)
             return RollUp(end, chunks=1)
-        ends = [*_chunk_ends(position.watermark, end, chunk), end]
+        start = position.watermark
+        ends = [*_chunk_ends(start, end, chunk), end]
     chunks = 0
     for chunk_end in ends:
         with transaction.atomic():
@@ -86,6 +88,7 @@ def roll_up_usage(*, now: datetime | None = None, chunk: int = CHUNK) -> RollUp:
                 _add(position.watermark, chunk_end)
                 chunks += 1
             move_cursor(name, chunk_end, now)
+    summarize_events(start, end)
     return RollUp(end, chunks)
 
 
