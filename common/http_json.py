@@ -56,15 +56,24 @@ def read_body(request: HttpRequest, max_bytes: int = MAX_BODY) -> bytes:
     return known
 
 
-def stream_body(request: HttpRequest) -> Iterator[bytes]:
-    """The body in pieces as they arrive, however long it is. Raises BadRequest `body_incomplete`: it broke off."""
+def stream_body(request: HttpRequest, max_bytes: int | None = None) -> Iterator[bytes]:
+    """The body in pieces as they arrive, however long it is, or at most `max_bytes` of it.
+
+    Raises BadRequest `body_incomplete` where it breaks off, PayloadTooLarge as soon as it is known to be too long.
+    """
     declared = request.META.get("CONTENT_LENGTH") or ""
+    if max_bytes is not None and declared.isdecimal() and int(declared) > max_bytes:
+        _pass_over(request, int(declared))
+        raise _too_large(max_bytes)
     source = _source(request, declared=bool(declared))
     request.__dict__["_read_started"] = True  # also where it is read past Django: whoever asks, it is being read
     size = 0
     try:
         while piece := source.read(_CHUNK):
             size += len(piece)
+            if max_bytes is not None and size > max_bytes:
+                _pass_over(source, 0)
+                raise _too_large(max_bytes)
             yield piece
     except OSError:
         raise BadRequest("body_incomplete", "The body broke off.") from None

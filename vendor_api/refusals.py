@@ -213,6 +213,8 @@ def _problems(operation: Operation, method: str) -> list[Problem]:
         problems += [
             BadRequest("body_empty", "The body is empty: send a line for each event."),
             BadRequest("body_incomplete", "The body broke off."),
+            BadRequest("compression_invalid", "The body is no gzip, though its Content-Encoding says so."),
+            PayloadTooLarge("A body has at most 10737418240 bytes."),
             UnsupportedMediaType(f"The body must be {' or '.join(operation.uploads)}."),
         ]
     if operation.query is not None:

@@ -137,7 +137,10 @@ READ_USAGE: Final = Operation(
 LIST_HOLDS: Final = Operation(
     name="list_holds",
     summary="My open holds",
-    description="Newest first: for an agent that was restarted and wants to settle what it had reserved.",
+    description=(
+        "Newest first: for an agent that was restarted and wants to settle what it had reserved. One's own only: a"
+        " parent may settle, release and extend a hold of an agent below it by its id, and does not find it here."
+    ),
     tag=_HOLDS,
     answer=answers.HoldList,
     parameters=(

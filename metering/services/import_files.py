@@ -16,7 +16,7 @@ from metering.services.importing import RefusedLine
 from tenants.domain.actors import worker
 from tenants.domain.enums import JobStatus
 from tenants.models import Job, Tenant
-from tenants.services.jobs import claim_job, create_job, fail_job, finish_job, renew_lease
+from tenants.services.jobs import claim_job, create_job, fail_job, finish_job, renew_lease, while_held
 
 IMPORT_FILE: Final = "usage.import_file"
 #: No worker takes these jobs up: whoever started one does it again, and need not wait long for it.
@@ -58,7 +58,7 @@ def import_file(
             memory = _FileMemory(job, sink, lambda progress: watch(progress, source.tell()))
             done = run_import(
                 tenant=tenant,
-                pieces=_pieces(source),
+                pieces=while_held(job, _pieces(source), lease=_LEASE),
                 format_=format_,
                 backfill=True,
                 begin=begin,
@@ -92,13 +92,14 @@ class _FileMemory:
             self._written = self._next
         self._held, self._line = job.lease_until, progress.line
         data = b"".join([_encode(line.as_json()) + b"\n" for line in refused])
-        # Written before the commit: a job never speaks of lines that are not there.
+        self._next = self._written + len(data)
+        remembered = {**progress.as_json(), "attempts": 0, "rejected_bytes": self._next}
+        # Behind the lease, as another command may have the file by now; and before the commit, so that a job never
+        # speaks of lines that are not there.
+        renew_lease(job=job, progress=remembered, lease=_LEASE)
         self.cut()
         self._sink.write(data)
         self._sink.flush()
-        self._next = self._written + len(data)
-        remembered = {**progress.as_json(), "attempts": 0, "rejected_bytes": self._next}
-        renew_lease(job=job, progress=remembered, lease=_LEASE)
         self._watch(progress)
 
     def cut(self) -> None:

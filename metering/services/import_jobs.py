@@ -1,6 +1,6 @@
 """Imports that were sent over REST: a job for a worker, which goes on where the one before it was killed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -12,7 +12,7 @@ from metering.services.import_uploads import Upload, body_of, discard_body, keep
 from metering.services.importing import RefusedLine
 from tenants.domain.actors import Actor
 from tenants.models import Job, Tenant
-from tenants.services.jobs import JobFailedError, create_job, renew_lease
+from tenants.services.jobs import JobFailedError, create_job, renew_lease, while_held
 
 IMPORT_USAGE: Final = "usage.import"
 _LEASE: Final = timedelta(minutes=1)
@@ -31,23 +31,38 @@ def ask_to_import(*, tenant: Tenant, actor: Actor, upload: Upload, format_: Impo
 def import_upload(job: Job) -> Mapping[str, Any]:
     """Import what was uploaded, from where the job is. The counts of all its workers together.
 
+    What was uploaded stays: whoever ends the job discards it with that, so that no worker takes it from another.
     Raises JobFailedError where the stream cannot be read on, LeaseLostError where another worker has the job.
     """
     upload_id = upload_of(job)
     try:
         done = run_import(
             tenant=job.tenant,
-            pieces=body_of(job.tenant_id, upload_id),
+            # Where a worker goes on for another, gigabytes may have to be passed over before the first portion.
+            pieces=while_held(job, _whole(job, upload_id), lease=_LEASE),
             format_=ImportFormat(job.input["format"]),
             backfill=bool(job.input["backfill"]),
             begin=ImportProgress.of(job.progress),
             remember=JobMemory(job, upload_id),
         )
     except ImportBroken as broken:
-        discard_body(job.tenant_id, upload_id)
         raise JobFailedError(broken.code, broken.detail) from None
-    discard_body(job.tenant_id, upload_id)
     return {**done.counts, "lines": done.line}
+
+
+def discard_upload(job: Job) -> None:
+    """The job is over, and what was uploaded for it goes. Call it in the transaction that ends the job."""
+    discard_body(job.tenant_id, upload_of(job))
+
+
+def _whole(job: Job, upload_id: UUID) -> Iterator[bytes]:
+    """What was uploaded. Raises JobFailedError at the end if that was not all: it is kept for days, not for ever."""
+    size = 0
+    for piece in body_of(job.tenant_id, upload_id):
+        size += len(piece)
+        yield piece
+    if size < int(job.input["bytes"]):
+        raise JobFailedError("upload_gone", "What was uploaded is not kept any more. Send it again.")
 
 
 class JobMemory:

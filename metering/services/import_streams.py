@@ -61,6 +61,15 @@ def unpacked(pieces: Iterable[bytes]) -> Iterator[bytes]:
     return _without_mark(text)
 
 
+def surely_gzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes; none, or such as begin like gzip. Raises ImportBroken `compression_invalid`."""
+    source = _from_beginning(iter(pieces))
+    head = next(source, b"")
+    if head and not _begins_as_gzip(head):
+        raise ImportBroken("compression_invalid", "The body is no gzip, though its Content-Encoding says so.")
+    return _chained(head, source)
+
+
 def lines_of(text: Iterable[bytes]) -> Iterator[RawLine]:
     """The lines of a stream of bytes, blank ones included."""
     number = offset = 0
@@ -116,6 +125,14 @@ def _without_mark(text: Iterator[bytes]) -> Iterator[bytes]:
     source = _from_beginning(text)
     yield next(source, b"").removeprefix(_UTF8_MARK)
     yield from source
+
+
+def _begins_as_gzip(head: bytes) -> bool:
+    try:
+        zlib.decompressobj(_WINDOW).decompress(head, PIECE)
+    except zlib.error:
+        return False
+    return head.startswith(_GZIP)
 
 
 def _gunzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -7,8 +7,6 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-from django.db.models import Sum
-from django.db.models.functions import Length
 
 from common.clock import real_clock
 from common.ids import new_id
@@ -77,13 +75,6 @@ def body_of(tenant_id: UUID, upload_id: UUID) -> Iterator[bytes]:
 def rejected_of(tenant_id: UUID, upload_id: UUID) -> Iterator[bytes]:
     """The refused lines as NDJSON, a piece at a time."""
     return _pieces(tenant_id, upload_id, ImportPartKind.REJECTED)
-
-
-def body_size(tenant_id: UUID, upload_id: UUID) -> int:
-    """How many bytes are stored."""
-    parts = ImportPart.objects.for_tenant(tenant_id).filter(upload_id=upload_id, kind=ImportPartKind.BODY)
-    size: int = parts.aggregate(size=Sum(Length("data")))["size"] or 0
-    return size
 
 
 def keep_rejected(tenant_id: UUID, upload_id: UUID, refused: Iterable[RefusedLine]) -> None:

@@ -7,10 +7,11 @@ from typing import Any, Final
 from uuid import UUID
 
 import structlog
+from django.db import transaction
 
 from metering.services.clock_moves import Happened, go_on_to
 from metering.services.closing import Closed, close_periods
-from metering.services.import_jobs import IMPORT_USAGE, import_upload
+from metering.services.import_jobs import IMPORT_USAGE, discard_upload, import_upload
 from metering.services.statements import issue_due_statements
 from tenants.models import Job
 from tenants.services.jobs import JobFailedError, LeaseLostError, claim_job, fail_job, finish_job, renew_lease
@@ -37,10 +38,15 @@ def run_job(*, job_id: UUID | None = None) -> bool:
         if work is None:
             fail_job(job=job, error={"code": "kind_unknown", "detail": f"No worker does {job.kind}."})
         else:
-            finish_job(job=job, result=work(job))
+            result = work(job)
+            with transaction.atomic():
+                finish_job(job=job, result=result)
+                _tidy(job)
             log.info("job.finished", job=job.public_id, kind=job.kind)
     except JobFailedError as failed:
-        fail_job(job=job, error={"code": failed.code, "detail": failed.detail})
+        with transaction.atomic():
+            fail_job(job=job, error={"code": failed.code, "detail": failed.detail})
+            _tidy(job)
         log.warning("job.failed", job=job.public_id, kind=job.kind, code=failed.code)
     except LeaseLostError:
         log.warning("job.lease_lost", job=job.public_id, kind=job.kind)
@@ -71,6 +77,12 @@ def _move_clock(job: Job) -> Mapping[str, Any]:
 
 def _renew(job: Job, closed: Closed) -> None:
     renew_lease(job=job, progress=_counts(closed), lease=_LEASE)
+
+
+def _tidy(job: Job) -> None:
+    """After the lease was seen to hold, in the same transaction: a worker that lost its job takes nothing away."""
+    if job.kind == IMPORT_USAGE:
+        discard_upload(job)
 
 
 def _counts(closed: Closed) -> dict[str, int]:

@@ -3,10 +3,10 @@
 The lease's end fences: a worker that was thought dead and comes back finds another end, and may write nothing.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import transaction
@@ -20,6 +20,8 @@ from tenants.services.auditing import record_audit
 
 LEASE = timedelta(minutes=5)
 MAX_ATTEMPTS = 5
+
+T = TypeVar("T")
 
 
 class LeaseLostError(Exception):
@@ -84,6 +86,17 @@ def renew_lease(*, job: Job, progress: Mapping[str, Any] | None = None, lease: t
         held.save(update_fields=["lease_until", "progress", "updated_at"])
     job.lease_until, job.progress = held.lease_until, held.progress
     return job
+
+
+def while_held(job: Job, items: Iterable[T], *, lease: timedelta = LEASE) -> Iterator[T]:
+    """The items, with the lease renewed whenever half of it is over: for what is read long before any of it is done.
+
+    Raises LeaseLostError.
+    """
+    for item in items:
+        if job.lease_until is None or job.lease_until - real_clock().now() < lease / 2:
+            renew_lease(job=job, lease=lease)
+        yield item
 
 
 def finish_job(*, job: Job, result: Mapping[str, Any] | None = None) -> Job:

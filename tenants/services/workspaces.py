@@ -145,7 +145,8 @@ def begin_clock_move(*, tenant_id: UUID, actor: Actor, to: datetime, reason: str
             detail = f"The clock goes forward only, and it shows {rfc3339(before)} already."
             raise Invalid.field("now", "clock_goes_forward", detail)
         if to > now + MAX_CLOCK_OFFSET:
-            detail = f"The clock goes at most {MAX_CLOCK_OFFSET.days} days ahead of real time."
+            detail = f"The clock goes at most {MAX_CLOCK_OFFSET.days} days ahead of real time: "
+            detail += f"after {rfc3339(before)}, up to {rfc3339(now + MAX_CLOCK_OFFSET)}."
             raise Invalid.field("now", "too_far_ahead", detail)
         record_audit(
             tenant_id=tenant.id,

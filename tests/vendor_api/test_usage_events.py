@@ -75,6 +75,16 @@ def test_events__filtered__only_those(shop: Shop) -> None:
     assert names(shop, **{"from": (real_clock().now() + timedelta(hours=1)).isoformat()}) == []
 
 
+@pytest.mark.parametrize("path", ["/usage", "/usage/events", "/usage/events/export"])
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_usage__descendants_of_nobody__is_refused_by_name(shop: Shop, path: str, value: str) -> None:
+    since = {"meter": "tokens", "from": "2026-01-01T00:00:00Z"}
+    refused = shop.door.call("GET", path, query={**since, "descendants": value})
+
+    assert (refused.status, refused.fields) == (422, {"descendants": "agent_required"})
+    assert shop.door.call("GET", path, query={**since, "descendants": value, "agent": shop.agent["id"]}).status == 200
+
+
 def test_events__of_another_workspace__are_not_there(shop: Shop) -> None:
     [id] = record(shop, "a")
     stranger = Shop(Door())

@@ -116,6 +116,49 @@ def test_import__kind_of_body_that_is_not_read__is_refused_and_nothing_kept(
     assert not ImportPart.objects.exists()
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b'{"id": "e"}\n', b"x", b"\x1f", b"\x1f\x8b\x07not deflated", gzip.compress(b"")[:2] + b"a" * 90],
+)
+def test_import__says_gzip_and_is_none__is_refused_and_nothing_kept(shop: Shop, body: bytes) -> None:
+    answer = upload(shop, body, Content_Encoding="gzip")
+
+    assert (answer.status, answer.code) == (400, "compression_invalid")
+    assert not Job.objects.filter(tenant=shop.door.tenant).exists()
+    assert not ImportPart.objects.exists()
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_import__longer_than_the_limit__is_413_and_nothing_kept(
+    shop: Shop, over: int, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_uploads, "PART", 100)
+    body = lines_for(shop, *range(20))
+    settings.PERMETER_IMPORT_MAX_BYTES = len(body) - over
+
+    answer = upload(shop, body)
+
+    assert answer.status == (413 if over else 202)
+    if over:
+        assert (answer.code, answer["detail"]) == ("body_too_large", f"A body has at most {len(body) - 1} bytes.")
+    assert Job.objects.filter(tenant=shop.door.tenant).exists() == ImportPart.objects.exists() == (not over)
+    settings.PERMETER_IMPORT_MAX_BYTES = 0
+    assert upload(shop, body).status == 202
+
+
+def test_import__upload_that_is_not_kept_any_more__fails_instead_of_passing_for_whole(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_uploads, "PART", 100)
+    answer = upload(shop, lines_for(shop, 1, 2, 3))
+    ImportPart.objects.order_by("-number")[0].delete()
+
+    job = finished(shop, answer)
+
+    assert (job["status"], job["error"]["code"]) == ("failed", "upload_gone")
+    assert not ImportPart.objects.filter(kind="body").exists()
+
+
 def test_import__empty_body__is_400(shop: Shop) -> None:
     answer = shop.door.call("POST", "/usage/import", raw=b"", Content_Type=NDJSON)
 

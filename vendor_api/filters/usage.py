@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import QuerySet
 
+from common.errors import Invalid
 from common.ids import Prefix
 from metering.selectors.usage import UsageWindow
 from vendor_api.filters.base import (
@@ -28,7 +29,7 @@ _FILTERS: dict[str, Any] = {
     "to": TimeFilter(method="leave_alone", help_text="The end, exclusive; now unless said."),
     "license": IdFilter(prefix=Prefix.LICENSE, method="leave_alone"),
     "agent": IdFilter(prefix=Prefix.AGENT, method="leave_alone"),
-    "descendants": SwitchFilter(method="leave_alone", help_text="true: with all agents below the agent."),
+    "descendants": SwitchFilter(method="leave_alone", help_text="true: with all agents below `agent`."),
     "customer": NameFilter(
         field_name="customer", prefix=Prefix.CUSTOMER, method="leave_alone", help_text="Its id or external id."
     ),
@@ -59,8 +60,18 @@ class UsageFilter(Query):
         """Usage comes from a statement of its own, not from a queryset."""
         return queryset
 
+    def check(self) -> None:
+        super().check()
+        check_whose_descendants(self)
+
 
 UsageFilter.base_filters.update(_FILTERS)
+
+
+def check_whose_descendants(asked: Query) -> None:
+    """Raise Invalid where agents below one are asked for, and not below which."""
+    if asked.value("descendants") is not None and asked.value("agent") is None:
+        raise Invalid.field("descendants", "agent_required", "Below which agent? Say it with agent.")
 
 
 def timezone_named(name: str) -> ZoneInfo | None:

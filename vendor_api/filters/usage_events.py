@@ -12,6 +12,7 @@ from metering.domain.enums import EventKind
 from metering.selectors.events import of_agent, of_client_id
 from vendor_api.filters.base import IdFilter, ListFilter, NameFilter, SwitchFilter, TextFilter, TimeFilter, WordFilter
 from vendor_api.filters.resources import words
+from vendor_api.filters.usage import check_whose_descendants
 
 
 class UsageEventFilter(ListFilter):
@@ -27,7 +28,7 @@ class UsageEventFilter(ListFilter):
     )
     license = IdFilter(field_name="license_id", prefix=Prefix.LICENSE)
     agent = IdFilter(prefix=Prefix.AGENT, method="filter_agent")
-    descendants = SwitchFilter(method="leave_alone", help_text="true: with all agents below the agent.")
+    descendants = SwitchFilter(method="leave_alone", help_text="true: with all agents below `agent`.")
     event_id = IdFilter(field_name="id", prefix=Prefix.EVENT, help_text="The event's own, `evt_…`.")
     id = TextFilter(method="filter_client_id", help_text="The id that the caller gave.")
     kind = WordFilter(choices=words(EventKind))
@@ -52,6 +53,10 @@ class UsageEventFilter(ListFilter):
 
     def filter_flag(self, queryset: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
         return queryset.filter(flags__contains=[value])
+
+    def check(self) -> None:
+        super().check()
+        check_whose_descendants(self)
 
     def apply(self) -> QuerySet[Any]:
         """The rows that are asked for. Raises Invalid."""

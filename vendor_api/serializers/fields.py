@@ -140,12 +140,19 @@ class QuantityField(serializers.Field[Decimal, Any, str, Any]):
 
 @extend_schema_field(OpenApiTypes.DATETIME)
 class TimeField(serializers.Field[datetime, Any, str, Any]):
-    """An instant: RFC 3339 with an offset in requests, in UTC with `Z` in answers."""
+    """An instant: RFC 3339 with an offset in requests, in UTC with `Z` in answers.
+
+    `any_year`: whoever reads it has bounds of its own, and names them.
+    """
+
+    def __init__(self, *, any_year: bool = False, **options: Any) -> None:
+        self.any_year = any_year
+        super().__init__(**options)
 
     def to_internal_value(self, data: Any) -> datetime:
         if not isinstance(data, str):
             raise serializers.ValidationError("Expected a string.", code="wrong_type")
-        at = parse_time(data)
+        at = parse_any_time(data) if self.any_year else parse_time(data)
         if at is None:
             raise serializers.ValidationError("A time is RFC 3339, with an offset or Z.", code="invalid_time")
         return at
@@ -199,14 +206,25 @@ class FilterField(serializers.Field[dict[str, Any], Any, dict[str, Any], Any]):
 
 def parse_time(text: str) -> datetime | None:
     """An RFC 3339 time in UTC, to the microsecond; None if it is none, or lies outside the years 1900 to 9899."""
+    at = parse_any_time(text)
+    return at if at is not None and 1900 <= at.year < 9900 else None
+
+
+def parse_any_time(text: str) -> datetime | None:
+    """An RFC 3339 time in UTC, to the microsecond, of any year; None if it is none."""
     if len(text) > 64 or not _RFC3339.fullmatch(text):
         return None
     try:
         at = parse_datetime(_SUB_MICROSECOND.sub(r"\1", text.upper()))
-        at = at.astimezone(UTC) if at is not None and at.utcoffset() is not None else None
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
-    return at if at is not None and 1900 <= at.year < 9900 else None
+    if at is None or at.utcoffset() is None:
+        return None
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        # Hours before the first or after the last instant that can be said.
+        return at.replace(tzinfo=UTC)
 
 
 def format_time(value: datetime) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Final
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.http import parse_header_parameters
 
@@ -13,6 +15,7 @@ from common.ids import Prefix
 from common.requests import idempotency_key_from
 from metering.services.import_formats import ImportFormat
 from metering.services.import_jobs import IMPORT_USAGE, upload_of
+from metering.services.import_streams import ImportBroken, surely_gzip
 from metering.services.import_uploads import KEPT_FOR, Upload, rejected_of
 from tenants.domain.scopes import Scope, has_scope
 from tenants.selectors.listing import jobs_of
@@ -45,7 +48,8 @@ class UsageImportView(VendorView):
             name="import_usage",
             summary="Import usage",
             description="A line is one event with `agent` or `license`; of CSV the first line names the columns, "
-            "`dimensions.<name>` for each dimension. Plain or gzip, of any length: it is taken in as it comes and "
+            "`dimensions.<name>` for each dimension. Plain or gzip: it is taken in as it comes, up to "
+            "`PERMETER_IMPORT_MAX_BYTES` as they are sent (10 GiB unless the installation says otherwise), and "
             "answered with 202 and a job to poll at `/vendor/v1/jobs/{id}`, whose `progress` and `result` count what "
             "was recorded, duplicates, conflicts and rejected lines. What is wrong with a line is told at "
             "`/vendor/v1/jobs/{id}/rejected` and loses no other. Events older than the acceptance window need the "
@@ -64,7 +68,7 @@ class UsageImportView(VendorView):
         upload = Upload(self.tenant)
         taken = False
         try:
-            upload.store(stream_body(self.request))
+            upload.store(_sent(self.request))
             if not upload.size:
                 raise BadRequest("body_empty", "The body is empty: send a line for each event.")
 
@@ -108,6 +112,21 @@ class RejectedLinesView(VendorView):
         return response
 
 
+def _sent(request: HttpRequest) -> Iterator[bytes]:
+    """The body, as much of it as is taken in. Raises PayloadTooLarge, BadRequest."""
+    body = stream_body(request, max_bytes=settings.PERMETER_IMPORT_MAX_BYTES or None)
+    if _encoding(request) != "gzip":
+        return body
+    try:
+        return surely_gzip(body)
+    except ImportBroken as broken:
+        raise BadRequest(broken.code, broken.detail) from None
+
+
+def _encoding(request: HttpRequest) -> str:
+    return (request.META.get("HTTP_CONTENT_ENCODING") or "identity").strip().lower()
+
+
 def _format(request: HttpRequest) -> ImportFormat:
     """What the body is. Raises UnsupportedMediaType."""
     media_type, parameters = parse_header_parameters(request.META.get("CONTENT_TYPE") or "")
@@ -116,6 +135,6 @@ def _format(request: HttpRequest) -> ImportFormat:
         raise UnsupportedMediaType(f"An import is {NDJSON} or {CSV}.")
     if parameters.get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
         raise UnsupportedMediaType("The body must be UTF-8.")
-    if (request.META.get("HTTP_CONTENT_ENCODING") or "identity").strip().lower() not in {"identity", "gzip"}:
+    if _encoding(request) not in {"identity", "gzip"}:
         raise UnsupportedMediaType("The body is sent plain or as gzip.")
     return format_

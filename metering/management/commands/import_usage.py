@@ -23,8 +23,8 @@ _BAR = 30
 class Command(BaseCommand):
     help = (
         "Record usage from a file of NDJSON or CSV, plain or gzip: a line is an event with its agent or license. They "
-        "may be as old as they are kept. Lines that are refused go to a file, with reasons. If it is killed, the same "
-        "command goes on where it was."
+        "may be as old as they are kept. Lines that are refused go to a file, with reasons, and make the command end "
+        "with status 1. If it is killed, the same command goes on where it was."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -65,14 +65,17 @@ class Command(BaseCommand):
                 bar.end()
                 raise CommandError(f"{problem.code}: {problem.detail} The same command goes on from here.") from None
         bar.end()
-        self.stdout.write(
+        counted = (
             f"{done.line} lines: {done.recorded} recorded, {done.duplicates} duplicates, "
             f"{done.conflicts} conflicts, {done.rejected} rejected."
         )
         if done.conflicts or done.rejected:
-            self.stdout.write(f"Refused lines with reasons: {rejected}")
-        else:
-            rejected.unlink(missing_ok=True)
+            self.stdout.write(counted)
+            self.stdout.flush()
+            nothing = "" if done.recorded or done.duplicates else "Nothing was taken. "
+            raise CommandError(f"{nothing}Refused lines with reasons: {rejected}")
+        rejected.unlink(missing_ok=True)
+        self.stdout.write(counted)
 
 
 class _Bar:

@@ -93,7 +93,8 @@ def test_import_usage__killed_with_9__the_same_command_goes_on(tmp_path: Path) -
     assert EventId.objects.filter(tenant=world.tenant).exists(), said.decode()[-2000:]
     Job.objects.update(lease_until=real_clock().now())
 
-    call_command("import_usage", str(path), tenant=world.tenant.slug)
+    with pytest.raises(CommandError, match="Refused lines with reasons"):
+        call_command("import_usage", str(path), tenant=world.tenant.slug)
 
     assert UsageEvent.objects.filter(tenant=world.tenant).count() == 54_000
     job = Job.objects.get(tenant=world.tenant)
@@ -116,6 +117,35 @@ def test_import_usage__nothing_refused__leaves_no_file_behind(
         "2 lines: 0 recorded, 1 duplicates, 0 conflicts, 0 rejected.",
     ]
     assert sorted(each.name for each in tmp_path.iterdir()) == ["usage.csv"]
+
+
+@pytest.mark.parametrize(
+    ("meters", "counted", "said"),
+    [
+        (
+            ("none", "none"),
+            "3 lines: 0 recorded, 0 duplicates, 0 conflicts, 2 rejected.",
+            "Nothing was taken. Refused lines",
+        ),
+        (("tokens", "none"), "3 lines: 1 recorded, 0 duplicates, 0 conflicts, 1 rejected.", "Refused lines"),
+    ],
+)
+def test_import_usage__lines_refused__ends_with_status_1_and_says_where_they_are(
+    meters: tuple[str, ...], counted: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = make_world(around=real_clock().now())
+    path = tmp_path / "usage.csv"
+    license = encode_id(Prefix.LICENSE, world.license.id)
+    path.write_text(
+        "id,license,meter,quantity\n" + "".join(f"{n},{license},{each},1\n" for n, each in enumerate(meters))
+    )
+
+    with pytest.raises(CommandError) as ended:
+        call_command("import_usage", str(path), tenant=world.tenant.slug)
+
+    assert (ended.value.returncode, str(ended.value)) == (1, f"{said} with reasons: {path}.rejected.ndjson")
+    assert capsys.readouterr().out.splitlines() == [counted]
+    assert len(refused_lines(path.with_name("usage.csv.rejected.ndjson"))) == meters.count("none")
 
 
 def test_import_usage__workspace_file_or_stream_that_is_none__says_so(tmp_path: Path) -> None:
