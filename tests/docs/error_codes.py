@@ -25,6 +25,7 @@ CODE_FIRST = {
     "Conflict",
     "Forbidden",
     "ImportBroken",
+    "JobFailedError",
     "JwkFault",
     "QuantityError",
     "TextError",

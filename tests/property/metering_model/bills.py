@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from tests.property.metering_model.book import Book
-from tests.property.metering_model.rules import charge
-from tests.property.metering_model.things import AGENTS, LICENSES, ZERO, Bill, Place
+from tests.property.metering_model.rules import charge, round_half_up
+from tests.property.metering_model.things import AGENTS, LICENSES, ZERO, Bill, Known, Place
 
 GRACE = timedelta(hours=1)
 
@@ -48,7 +49,7 @@ class Ledger(Book):
                 self.let_go[place] = now, len(self.facts)
         for quota in self.quotas:
             if quota.live and (quota.counting.origin, quota.counting.scope, quota.mode) == (plan, "license", "soft"):
-                self._take_up(self.place(quota, license, now))
+                self._take_up(quota, self.place(quota, license, now))
 
     def _plan_places(self, license: str) -> set[Place]:
         """Where something counts by a plan, whenever it was."""
@@ -65,24 +66,83 @@ class Ledger(Book):
         """End the periods that ended longer ago than the grace."""
         due = {place for place in self.touched - self.closed if place.window.end <= now - grace}
         for place in due:
-            for bill in self._bill(place):
-                self.bills.append(bill._replace(status="finalized"))
-                self.final[place] = Final(bill, self._price_of(place) or {}, bill.used)
+            self._finalize(place)
         self.closed |= due
+        # Parts that have left their rolling window go, unless a hold names them.
+        gone = {
+            place
+            for place in self.closed - self.reserved_in
+            if place.counting.is_rolling and place.window.end + 60 * (place.window.end - place.window.start) <= now
+        }
+        self.closed -= gone
+        self.touched -= gone
 
     def void(self, license: str, id: str, now: datetime) -> None:
         """Take back all that was counted under an id; final bills get a record of the difference."""
-        for number in self.facts_of[license, id]:
+        self._before_correcting(self.facts_of[license, id], now)
+        with self._carrying_on():
+            self.voided |= set(self.facts_of[license, id])
+        self._correct_bills()
+
+    def adjust(self, license: str, id: str, corrects: str, change: Decimal, now: datetime) -> str:
+        """Change what was counted of tokens under an id by a difference → what becomes of the event that says so."""
+        numbers = self.facts_of[license, corrects]
+        first = self.facts[numbers[0]].line
+        if first.meter != "tokens":
+            return "aggregation_unsupported"
+        payload = ("adjust", corrects, change)
+        known = self.register.get((license, id))
+        if known is not None:
+            return "duplicate" if known.payload == payload else "conflict"
+        if numbers[0] in self.voided:
+            return "event_voided"
+        if self.quantity(numbers[0]) + change < 0:
+            return "below_zero"
+        self.register[license, id] = Known("adjust", payload, now, False)
+        before = {place: self.used(place) for place in self.closed}
+        self._before_correcting(numbers, now)
+        for number in numbers:
+            # Money that was computed changes in proportion, at the rate at which it was counted.
+            fact = self.facts[number]
+            exact = Fraction(fact.line.quantity) * Fraction(change) / Fraction(first.quantity) if first.quantity else 0
+            part = change if number == numbers[0] else round_half_up(exact)
+            with self._carrying_on():
+                self.adjusted[number] = self.adjusted.get(number, ZERO) + part
+                for quota, subject in self.applying(fact.agent):
+                    counted_in = self._counted_in(quota, subject, number)
+                    if quota.counting.takes(fact.line) and counted_in not in self.closed:
+                        self._burn(quota, counted_in, part, now)
+        self._correct_bills()
+        for place, used in before.items():
+            if self.used(place) > used and place not in self.final:
+                self._finalize(place)
+        return "recorded"
+
+    def _before_correcting(self, numbers: Iterable[int], now: datetime) -> None:
+        """Where a fact counts, what goes on from there is looked at; a running period that has seen it is, too."""
+        for number in numbers:
             fact = self.facts[number]
             for quota, subject in self.applying(fact.agent):
-                place = self.place(quota, subject, fact.at)
-                if quota.counting.takes(fact.line) and now in place.window:
-                    self._take_up(place)
-        self.voided |= set(self.facts_of[license, id])
+                own = self.place(quota, subject, fact.at)
+                present = self.place(quota, subject, now)
+                if not quota.counting.takes(fact.line) or quota.counting.is_rolling:
+                    continue
+                if now in own.window:
+                    self._take_up(quota, own)
+                elif quota.carries and own in self.touched and (number, own) not in self.moved:
+                    for each in self._between(quota, own, present):
+                        self._take_up(quota, each)
+
+    def _correct_bills(self) -> None:
         for place, final in self.final.items():
             correction = final.corrected(self._used_for_bill(place))
             if correction is not None:
                 self.bills.append(correction)
+
+    def _finalize(self, place: Place) -> None:
+        for bill in self._bill(place):
+            self.bills.append(bill._replace(status="finalized"))
+            self.final[place] = Final(bill, self._price_of(place) or {}, bill.used)
 
     def _used_for_bill(self, place: Place) -> Decimal:
         """What was let go of counts no more than it had by then."""

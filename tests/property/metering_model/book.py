@@ -1,145 +1,24 @@
-"""The plain model: what was used is a list of facts, and every number is added up from it whenever it is asked for."""
+"""What happens in the plain model, and what it makes of it: usage, what is asked, holds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from tests.property.metering_model.rules import NEVER, share, window_of
-from tests.property.metering_model.things import (
-    AGENTS,
-    LICENSES,
-    ZERO,
-    Bill,
-    Fact,
-    Hold,
-    Known,
-    Place,
-    Quota,
-    Reserved,
-    TopUp,
-    UsageLine,
-    subjects_of,
-)
+from tests.property.metering_model.counting import Counts
+from tests.property.metering_model.rules import share
+from tests.property.metering_model.things import AGENTS, ZERO, Fact, Hold, Known, Reserved, UsageLine
 
 ACCEPTED_FOR = timedelta(days=35)
 AHEAD = timedelta(minutes=5)
 
 
 @dataclass
-class Book:
+class Book(Counts):
     """All that a vendor's workspace has seen, as the rules have it."""
-
-    zone: ZoneInfo
-    plan_of: dict[str, str]
-    prices: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
-    past_prices: dict[str, list[tuple[datetime, Mapping[str, Any]]]] = field(default_factory=dict)
-    quotas: list[Quota] = field(default_factory=list)
-    facts: list[Fact] = field(default_factory=list)
-    moved: dict[tuple[int, Place], Place] = field(default_factory=dict)
-    let_go: dict[Place, tuple[datetime, int]] = field(default_factory=dict)
-    facts_of: dict[tuple[str, str], list[int]] = field(default_factory=dict)
-    voided: set[int] = field(default_factory=set)
-    register: dict[tuple[str, str], Known] = field(default_factory=dict)
-    holds: list[Hold] = field(default_factory=list)
-    touched: set[Place] = field(default_factory=set)
-    closed: set[Place] = field(default_factory=set)
-    bills: list[Bill] = field(default_factory=list)
-    top_ups: list[TopUp] = field(default_factory=list)
-    card: Mapping[str, Decimal | None] = field(default_factory=lambda: {"large": Decimal("0.5"), "all": None})
-
-    # --- what is asked of it
-
-    def applying(self, agent: str) -> Iterable[tuple[Quota, str]]:
-        """The quotas that hold for an agent, each with the subject that it counts."""
-        license, _ = AGENTS[agent]
-        of_customer = {self.plan_of[each] for each, customer in LICENSES.items() if customer == LICENSES[license]}
-        for quota in self.quotas:
-            if not quota.live:
-                continue
-            for subject in subjects_of(agent, quota.counting.scope):
-                origin = quota.counting.origin
-                plans = of_customer if quota.counting.scope == "customer" else {self.plan_of[license]}
-                if subject == quota.owner if origin == "own" else origin in plans:
-                    yield quota, subject
-
-    def place(self, quota: Quota, subject: str, at: datetime) -> Place:
-        return Place(quota.counting, subject, window_of(quota.counting.period, at, self.zone))
-
-    def used(self, place: Place, *, facts: int | None = None) -> Decimal:
-        """What counts in a place; with `facts`, of the first so many."""
-        own = (
-            fact.line.quantity
-            for number, fact in enumerate(self.facts[:facts])
-            if number not in self.voided
-            and place.counting.takes(fact.line)
-            and place.subject in fact.subjects(place.counting.scope)
-            and fact.at in place.window
-            and (number, place) not in self.moved
-        )
-        late = (
-            self.facts[number].line.quantity
-            for (number, _), to in self.moved.items()
-            if to == place and number not in self.voided and (facts is None or number < facts)
-        )
-        return sum(own, ZERO) + sum(late, ZERO)
-
-    def held(self, place: Place, now: datetime) -> Decimal:
-        return sum(
-            (
-                each.left
-                for hold in self.holds
-                if hold.status == "open" and now < hold.expires_at
-                for each in hold.reserved
-                if each.place == place
-            ),
-            ZERO,
-        )
-
-    def topped_up(self, place: Place, now: datetime) -> Decimal:
-        """What top-ups add in a place: what they have covered there, and what is left of those in force."""
-        return self.burnt(place) + sum((each.left for each in self._top_ups(place, now)), ZERO)
-
-    def burnt(self, place: Place) -> Decimal:
-        return sum((each.burnt.get(place, ZERO) for each in self.top_ups), ZERO)
-
-    def _top_ups(self, place: Place, now: datetime) -> list[TopUp]:
-        """Those in force, in the order in which they are used up; the book has them by age."""
-        found = [
-            each
-            for each in self.top_ups
-            if (each.counting, each.subject) == (place.counting, place.subject) and each.in_force(now)
-        ]
-        return sorted(found, key=lambda each: (each.priority, each.expires_at or NEVER))
-
-    def standing(self, agent: str, now: datetime) -> list[tuple[Any, ...]]:
-        """How every quota of an agent stands, sorted."""
-        return sorted(self._standing(quota, subject, now) for quota, subject in self.applying(agent))
-
-    def _standing(self, quota: Quota, subject: str, now: datetime) -> tuple[Any, ...]:
-        place = self.place(quota, subject, now)
-        used, held, more = self.used(place), self.held(place, now), self.topped_up(place, now)
-        end = place.window.end
-        return (
-            quota.counting.scope,
-            quota.counting.meter,
-            quota.counting.filter,
-            quota.counting.period,
-            quota.mode,
-            quota.limit,
-            more,
-            used,
-            held,
-            max(ZERO, quota.limit + more - used - held),
-            _state(quota, more, used, held),
-            end if end < NEVER else None,
-        )
-
-    # --- what happens to it
 
     def record(self, agent: str, events: Sequence[tuple[str, UsageLine, datetime | None]], now: datetime) -> list[str]:
         """Events of one agent (id, line, when) → what becomes of each."""
@@ -194,11 +73,13 @@ class Book:
         ]
         lines = [each for line in lines for each in self._with_cost(line)]
         for quota, subject in self.applying(agent):
-            taken = [line.quantity for line in lines if quota.counting.takes(line)]
+            taken = [(now, line.quantity) for line in lines if quota.counting.takes(line)]
             place = self.place(quota, subject, now)
-            used, held = self.used(place), self.held(place, now)
-            more = self.topped_up(place, now)
-            if taken and quota.most is not None and used + held + sum(taken, ZERO) > quota.most + more:
+            counting = self.counting_now(quota, subject, now)
+            used, held = self._value(place, counting), self.held(place, now)
+            more = self.topped_up(place, now) + self.carried(quota, place)
+            after = self._value(place, counting, taken)
+            if taken and quota.most is not None and after + held > quota.most + more:
                 refused.append((quota.counting.meter, quota.counting.scope, quota.limit, used, held))
         return sorted(refused)
 
@@ -210,6 +91,7 @@ class Book:
             for quota, subject in self.applying(agent)
             if quota.counting.takes(line)
         ]
+        self.reserved_in |= {each.place for each in reserved}
         expires_at = now + timedelta(seconds=ttl)
         self.holds.append(Hold(agent, list(lines), expires_at, on_excess, reserved, settled=[ZERO for _ in lines]))
 
@@ -273,20 +155,10 @@ class Book:
             if hold.status == "open" and hold.expires_at <= now:
                 hold.status, hold.reserved = "expired", []
 
-    def _take_up(self, place: Place) -> None:
-        self.touched.add(place)
-        if place not in self.closed:
-            self.let_go.pop(place, None)
-
-    def _touch(self, agent: str, meter: str, at: datetime, now: datetime) -> None:
-        for quota, subject in self.applying(agent):
-            if quota.counting.meter in ((meter, "spend") if meter == "tokens" else (meter,)):
-                self._take_up(self.place(quota, subject, at))
-                self._take_up(self.place(quota, subject, now))
-
     def _count(self, agent: str, line: UsageLine, at: datetime, now: datetime) -> None:
         for each in self._with_cost(line):
-            self._count_one(agent, each, at, now)
+            with self._carrying_on():
+                self._count_one(agent, each, at, now)
 
     def _with_cost(self, line: UsageLine) -> list[UsageLine]:
         """A line and, where the rate card has a price for it, what it costs."""
@@ -309,19 +181,12 @@ class Book:
         for quota, subject in self.applying(agent):
             if quota.counting.takes(line):
                 own = counted_in = self.place(quota, subject, at)
+                number = len(self.facts) - 1
                 if own in self.closed:
                     counted_in = self.place(quota, subject, now)
-                    self.moved[len(self.facts) - 1, own] = counted_in
-                self._burn(quota, counted_in, line.quantity, now)
-
-    def _burn(self, quota: Quota, place: Place, quantity: Decimal, now: datetime) -> None:
-        """The quota's own allowance goes first; what is above it of this quantity, top-ups in force cover."""
-        over = min(quantity, self.used(place) - quota.limit - self.burnt(place))
-        for top_up in self._top_ups(place, now):
-            taken = min(over, top_up.left)
-            if taken > 0:
-                top_up.burnt[place] = top_up.burnt.get(place, ZERO) + taken
-                over -= taken
+                    self.moved[number, own] = counted_in
+                before = self._value(counted_in, self._counted(counted_in) - {number})
+                self._burn(quota, counted_in, self.used(counted_in) - before, now)
 
 
 def _line_of(hold: Hold, line: UsageLine) -> int | None:
@@ -329,13 +194,3 @@ def _line_of(hold: Hold, line: UsageLine) -> int | None:
         if each.meter == line.meter and line.dimensions in ((), each.dimensions):
             return number
     return None
-
-
-def _state(quota: Quota, more: Decimal, used: Decimal, held: Decimal) -> str:
-    most, allowance = quota.most, quota.limit + more
-    if most is not None and used + held >= most + more:
-        return "exceeded"
-    if quota.mode == "soft" and used > allowance:
-        return "overage"
-    taken = used + held if quota.mode == "hard" else used
-    return "near_limit" if allowance and taken * 100 >= allowance * 80 else "ok"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from calendar import monthrange
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from math import ceil
@@ -14,6 +15,7 @@ from zoneinfo import ZoneInfo
 HOUR = timedelta(hours=1)
 NEVER = datetime.max.replace(tzinfo=UTC)
 EVER = datetime.min.replace(tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,16 @@ class Window:
         return self.start <= at < self.end
 
 
-def window_of(period: str, at: datetime, zone: ZoneInfo) -> Window:
-    """The calendar period that holds `at`, by the clocks in `zone` (whose offsets are whole hours)."""
+def window_of(period: str | int, at: datetime, zone: ZoneInfo, anchored_at: datetime | None = None) -> Window:
+    """The period that holds `at`: of the calendar by the clocks in `zone` (whose offsets are whole hours), or as
+    `anchored_at` did; of a rolling window of so many seconds (a multiple of 60) its 60th part.
+    """
+    if isinstance(period, int):
+        part = timedelta(seconds=period // 60)
+        start = EPOCH + (at - EPOCH) // part * part
+        return Window(start, start + part)
+    if anchored_at is not None and period != "lifetime":
+        return _anchored(period, at, zone, anchored_at)
     local = at.astimezone(zone)
     today = local.date()
     match period:
@@ -53,12 +63,56 @@ def window_of(period: str, at: datetime, zone: ZoneInfo) -> Window:
     return Window(start, end)
 
 
+def _anchored(period: str, at: datetime, zone: ZoneInfo, anchored_at: datetime) -> Window:
+    """Step by step from the anchor: each window begins at its time of day, on its day of a month or the last one."""
+    step = 0
+    while _stepped(period, step + 1, zone, anchored_at) <= at:
+        step += 1
+    while _stepped(period, step, zone, anchored_at) > at:
+        step -= 1
+    return Window(_stepped(period, step, zone, anchored_at), _stepped(period, step + 1, zone, anchored_at))
+
+
+def _stepped(period: str, steps: int, zone: ZoneInfo, anchored_at: datetime) -> datetime:
+    if period == "hour":
+        return anchored_at + steps * HOUR
+    local = anchored_at.astimezone(zone)
+    if period in ("day", "week"):
+        day = local.date() + timedelta(days=steps * (1 if period == "day" else 7))
+    else:
+        months = local.year * 12 + local.month - 1 + steps * (1 if period == "month" else 12)
+        year, month = months // 12, months % 12 + 1
+        day = date(year, month, min(local.day, monthrange(year, month)[1]))
+    return datetime.combine(day, local.time(), zone).astimezone(UTC)
+
+
+def value_of(aggregation: str, seen: Sequence[tuple[datetime, Decimal]]) -> Decimal:
+    """What a meter shows of these events (when, how much), the older ones first."""
+    quantities = [quantity for _, quantity in seen]
+    match aggregation:
+        case "max":
+            return max(quantities, default=Decimal(0))
+        case "unique":
+            return Decimal(len(set(quantities)))
+        case "latest":
+            # Of equal times the newer event: `max` takes the first that it meets.
+            return max(reversed(seen), key=lambda each: each[0])[1] if seen else Decimal(0)
+    return sum(quantities, Decimal(0))
+
+
 def share(whole: Decimal, part: Decimal, parts: Decimal) -> Decimal:
     """`part` of `parts` of a whole, rounded up to 12 decimals."""
     if not parts:
         return Decimal(0)
     exact = Fraction(whole) * Fraction(part) / Fraction(parts)
     return Decimal(ceil(exact * 10**12)).scaleb(-12)
+
+
+def round_half_up(exact: Fraction | int) -> Decimal:
+    """To 12 decimals, half away from zero."""
+    size = Fraction(abs(exact)) * 10**12
+    units = Decimal(int(size + Fraction(1, 2))).scaleb(-12)
+    return -units if exact < 0 else units
 
 
 def charge(quantity: Decimal, price: Mapping[str, Any]) -> Decimal:

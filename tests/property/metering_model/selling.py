@@ -15,16 +15,14 @@ from tests.property.metering_model.steps import (
     DAY,
     HOUR,
     MINUTE,
-    agents,
     cards,
-    filters,
+    changes,
     limits,
-    periods,
+    own_quotas,
     picks,
-    scopes,
     terms,
 )
-from tests.property.metering_model.things import AGENTS, LICENSES, Counting, Quota, TopUp
+from tests.property.metering_model.things import ADDING_UP, AGENTS, AGGREGATIONS, LICENSES, Counting, Quota, TopUp
 
 
 class Selling(RuleBasedStateMachine):
@@ -33,16 +31,10 @@ class Selling(RuleBasedStateMachine):
     product: Product
     book: Ledger
 
-    @rule(
-        scope=scopes,
-        agent=agents,
-        meter=st.sampled_from(["tokens", "tokens", "calls", "spend"]),
-        only=filters,
-        limit=limits,
-        mode=st.sampled_from(["hard", "soft"]),
-        ceiling=st.one_of(st.none(), limits),
-        period=periods,
-    )
+    @rule(quota=own_quotas)
+    def add_a_quota(self, quota: dict[str, Any]) -> None:
+        self.add_quota(**quota)
+
     def add_quota(
         self,
         scope: str,
@@ -52,21 +44,39 @@ class Selling(RuleBasedStateMachine):
         limit: Decimal,
         mode: str,
         ceiling: Decimal | None,
-        period: str,
+        period: str | int,
+        anchored: bool = False,
+        carry: Decimal | str | None = None,
     ) -> None:
         owner = {"agent": agent, "license": AGENTS[agent][0], "customer": LICENSES[AGENTS[agent][0]], "tenant": "all"}
-        counting = Counting("own", scope, meter, only, period)
+        if isinstance(period, int):
+            if meter not in ADDING_UP:
+                return
+            mode, anchored = "hard", False
+        if scope not in ("agent", "license") or period == "lifetime":
+            anchored = False
+        if isinstance(period, int) or period == "lifetime" or AGGREGATIONS[meter] in ("max", "latest"):
+            carry = None
+        counting = Counting("own", scope, meter, only, period, anchored)
+        same = [each for each in self.book.quotas if (each.counting, each.owner) == (counting, owner[scope])]
+        if same and (carry is not None or any(each.carries for each in same)):
+            return
         most = None if mode == "hard" or ceiling is None else max(limit, ceiling)
         quota = Quota(counting, owner[scope], limit, mode, most)
-        taken = any(each.live and (each.counting, each.owner) == (counting, quota.owner) for each in self.book.quotas)
+        quota.carries, quota.since = carry is not None, self.product.now()
+        quota.carry_most = carry if isinstance(carry, Decimal) else None
+        taken = any(each.live for each in same)
         body: dict[str, Any] = {
             "on": self._on(scope, owner[scope]),
             "meter": meter,
             "filter": dict(only),
             "limit": str(limit),
-            "period": period,
+            "period": {"rolling": period} if isinstance(period, int) else period,
             "mode": mode,
+            "anchor": "license" if anchored else "calendar",
         }
+        if carry is not None:
+            body["carry_over"] = True if carry == "all" else {"max": str(carry)}
         if most is not None:
             body["ceiling"] = str(most)
         answer = self.product.vendor("POST", "/quotas", body, fails=409 if taken else None)
@@ -131,6 +141,17 @@ class Selling(RuleBasedStateMachine):
         self.book.void(license, id, self.product.now())
         self.product.void(license, id)
 
+    @precondition(lambda self: self.book.facts_of)
+    @rule(pick=picks, change=changes, number=st.integers(0, 9))
+    def adjust(self, pick: int, change: Decimal, number: int) -> None:
+        license, corrects = list(self.book.facts_of)[pick % len(self.book.facts_of)]
+        meters = [self.book.facts[each].line.meter for each in self.book.facts_of[license, corrects]]
+        if len(meters) - meters.count("spend") > 1:
+            return  # An id of several events names none of them.
+        id = f"adjust-{number}"
+        expected = self.book.adjust(license, id, corrects, change, self.product.now())
+        assert self.product.adjust(license, id, corrects, meters[0], change) == expected
+
     @rule(card=cards)
     def change_rate_card(self, card: dict[str, Decimal | None]) -> None:
         self.book.card = card
@@ -185,6 +206,9 @@ class Selling(RuleBasedStateMachine):
     def _can_be_topped_up(self) -> list[tuple[Quota, str]]:
         """Every quota with everybody whom it holds for, each pair once."""
         found = {
-            (id(quota), subject): (quota, subject) for name in AGENTS for quota, subject in self.book.applying(name)
+            (id(quota), subject): (quota, subject)
+            for name in AGENTS
+            for quota, subject in self.book.applying(name)
+            if quota.counting.meter != "level" and not quota.counting.is_rolling
         }
         return list(found.values())

@@ -19,15 +19,21 @@ limits = st.sampled_from([Decimal(text) for text in ("0", "3", "10", "10.5", "30
 dimensions = st.sampled_from([(), (("model", "large"),), (("model", "small"),)])
 tokens = st.builds(UsageLine, st.just("tokens"), quantities, dimensions)
 calls = st.builds(UsageLine, st.just("calls"), st.just(Decimal(1)), dimensions)
-lines = st.one_of(tokens, tokens, calls)
-asked = st.one_of(lines.map(lambda line: [line]), st.tuples(tokens, calls).map(list))
+shown = st.builds(UsageLine, st.sampled_from(["peak", "sizes", "level"]), quantities, dimensions)
+adding_up = st.one_of(tokens, tokens, calls)
+lines = st.one_of(adding_up, adding_up, shown)
+held = st.one_of(adding_up.map(lambda line: [line]), st.tuples(tokens, calls).map(list))
+asked = st.one_of(held, held, shown.map(lambda line: [line]), st.tuples(tokens, shown, shown).map(list))
+changes = st.sampled_from([Decimal(text) for text in ("-40", "-2.5", "-0.3", "0.000000000001", "1", "12")])
 # Off the ten-minute grid on which the clock goes, so that nothing happens on the edge of a period or of a hold.
 ages = st.sampled_from(
     [None, None, 3 * MINUTE, HOUR, 13 * HOUR, 2 * DAY, 5 * DAY, 33 * DAY, 36 * DAY, -2 * MINUTE, -HOUR]
 )
 ttls = st.sampled_from([330, 930, 3930, 90_330])
 scopes = st.sampled_from(["agent", "license", "customer", "tenant"])
-periods = st.sampled_from(["hour", "day", "week", "month", "year", "lifetime"])
+# Parts of 10, 24 and 60 minutes: none ends while a run is at work.
+rolling = st.sampled_from([36_000, 86_400, 216_000])
+periods = st.one_of(st.sampled_from(["hour", "day", "week", "month", "year", "lifetime"]), rolling)
 filters = st.sampled_from([(), (), (("model", "large"),)])
 
 
@@ -48,3 +54,17 @@ prices = st.sampled_from(
 terms = st.fixed_dictionaries({"limit": limits, "price": st.one_of(st.none(), prices), "mode": st.just("soft")})
 rates = st.sampled_from([Decimal(text) for text in ("0", "0.000000000001", "0.3", "1.5")])
 cards = st.fixed_dictionaries({"large": rates, "all": st.one_of(st.none(), rates)})
+own_quotas = st.fixed_dictionaries(
+    {
+        "scope": scopes,
+        "agent": agents,
+        "meter": st.sampled_from(["tokens", "tokens", "calls", "spend", "peak", "sizes", "level"]),
+        "only": filters,
+        "limit": limits,
+        "mode": st.sampled_from(["hard", "soft"]),
+        "ceiling": st.one_of(st.none(), limits),
+        "period": periods,
+        "anchored": st.booleans(),
+        "carry": st.sampled_from([None, None, "all", Decimal(5)]),
+    }
+)

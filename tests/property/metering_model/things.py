@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from tests.property.metering_model.rules import Window
+from tests.property.metering_model.rules import EVER, Window
 
 LICENSES = {"one": "acme", "two": "acme", "three": "globex"}
 AGENTS = {
@@ -17,8 +17,16 @@ AGENTS = {
     "solo": ("two", ("solo",)),
     "other": ("three", ("other",)),
 }
-COUNTED = ("calls",)
-"""Meters that count events; all others add up quantities."""
+AGGREGATIONS = {
+    "tokens": "sum",
+    "calls": "count",
+    "spend": "sum",
+    "peak": "max",
+    "sizes": "unique",
+    "level": "latest",
+}
+ADDING_UP = ("tokens", "calls", "spend")
+"""Meters of which something can be held."""
 
 ZERO = Decimal(0)
 Dimensions = tuple[tuple[str, str], ...]
@@ -60,7 +68,17 @@ class Counting(NamedTuple):
     scope: str
     meter: str
     filter: Dimensions
-    period: str
+    period: str | int
+    """Of the calendar, or the seconds of a rolling window."""
+    anchored: bool = False
+
+    @property
+    def is_rolling(self) -> bool:
+        return isinstance(self.period, int)
+
+    @property
+    def aggregation(self) -> str:
+        return AGGREGATIONS[self.meter]
 
     def takes(self, line: UsageLine) -> bool:
         return line.meter == self.meter and set(self.filter) <= set(line.dimensions)
@@ -85,6 +103,9 @@ class Quota:
     ceiling: Decimal | None = None
     live: bool = True
     id: str = ""
+    carries: bool = False
+    carry_most: Decimal | None = None
+    since: datetime = EVER
 
     @property
     def most(self) -> Decimal | None:
