@@ -19,8 +19,8 @@ from metering.domain.terms import Caller, QuotaTerms
 from metering.selectors.standings import Current, Row, carried_into, read_beside
 
 _STANDING = """
-SELECT id, used, held, carried, burned FROM metering_balance
-WHERE id = ANY(%s::uuid[]) AND tenant_id = ANY(%s::uuid[]) AND (detached_at IS NULL OR closed_at IS NOT NULL)
+SELECT id, used, held, carried, burned, detached_at IS NOT NULL AND closed_at IS NULL FROM metering_balance
+WHERE id = ANY(%s::uuid[]) AND tenant_id = ANY(%s::uuid[])
 """
 
 # What expired holds still reserve is left out, though nobody may have swept it yet.
@@ -28,10 +28,10 @@ _STANDING_WITH_HOLDS = """
 SELECT balance.id, balance.used, balance.held, coalesce((
     SELECT sum(line.reserved) FROM metering_holdline AS line
     WHERE line.balance_id = balance.id AND line.open AND line.expires_at <= asked.at), 0),
-    balance.carried, balance.burned
+    balance.carried, balance.burned, balance.detached_at IS NOT NULL AND balance.closed_at IS NULL
 FROM unnest(%s::uuid[], %s::timestamptz[]) AS asked (id, at)
 JOIN metering_balance AS balance ON balance.id = asked.id
-WHERE balance.tenant_id = ANY(%s::uuid[]) AND (balance.detached_at IS NULL OR balance.closed_at IS NOT NULL)
+WHERE balance.tenant_id = ANY(%s::uuid[])
 """
 
 _FIRST = datetime.min.replace(tzinfo=UTC)
@@ -130,6 +130,13 @@ class CallerQuotas:
         return self._known[2]
 
 
+class _Found(NamedTuple):
+    """What a balance says; one that was `let_go` has missed events, and still knows what is held and was given."""
+
+    row: Row
+    let_go: bool
+
+
 class Asked(NamedTuple):
     """Whose quotas, at which workspace time; `meters` (ids) narrows them down."""
 
@@ -163,7 +170,7 @@ def statuses_of(asked: Iterable[Asked]) -> list[list[QuotaStatus]]:
     for each, current in wanted:
         mine = []
         for period in current:
-            row = found.get(period.balance_id) or _seed(each, period)
+            row = _row(found.get(period.balance_id), each, period)
             if beside is not None and period.balance_id in special:
                 standing = beside.standing(special[period.balance_id], row, period.window.end)
             else:
@@ -187,7 +194,15 @@ def _current(asked: Asked, period: CurrentPeriod) -> Current:
     return Current(caller.tenant_id, caller.license_id, caller.timezone, period.quota, asked.at)
 
 
-def _read(wanted: Sequence[tuple[Asked, Sequence[CurrentPeriod]]], at_of: Mapping[UUID, datetime]) -> dict[UUID, Row]:
+def _row(found: _Found | None, asked: Asked, period: CurrentPeriod) -> Row:
+    if found is None:
+        return _seed(asked, period)
+    return found.row._replace(used=_seed(asked, period).used) if found.let_go else found.row
+
+
+def _read(
+    wanted: Sequence[tuple[Asked, Sequence[CurrentPeriod]]], at_of: Mapping[UUID, datetime]
+) -> dict[UUID, _Found]:
     """What balances say. The dearer statement is for those who hold something, as the last look told."""
     tenants = _array({each.quotas.caller.tenant_id.hex for each, _ in wanted})
     ids = _array(id.hex for id in at_of)
@@ -195,16 +210,16 @@ def _read(wanted: Sequence[tuple[Asked, Sequence[CurrentPeriod]]], at_of: Mappin
         if not any(each.quotas.holding for each, _ in wanted):
             cursor.execute(_STANDING, [ids, tenants])
             plain = cursor.fetchall()
-            if not any(held for _, _, held, _, _ in plain):
-                return {id: Row(used, held, carried, burned) for id, used, held, carried, burned in plain}
+            if not any(held for _, _, held, *_ in plain):
+                return {id: _Found(Row(*row), let_go) for id, *row, let_go in plain}
         cursor.execute(_STANDING_WITH_HOLDS, [ids, _array(f'"{at.isoformat()}"' for at in at_of.values()), tenants])
         rows = cursor.fetchall()
     holding = {id for id, _, held, *_ in rows if held}
     for each, current in wanted:
         each.quotas.holding = any(period.balance_id in holding for period in current)
     return {
-        id: Row(used, EXACT.subtract(held, expired), carried, burned)
-        for id, used, held, expired, carried, burned in rows
+        id: _Found(Row(used, EXACT.subtract(held, expired), carried, burned), let_go)
+        for id, used, held, expired, carried, burned, let_go in rows
     }
 
 

@@ -116,3 +116,13 @@ def test_void__before_a_new_quota_was_used__frees_what_it_is_shown_to_have_seen(
     story.balances_agree()
     story.void(0)
     story.balances_agree()
+
+
+def test_move__to_another_plan_and_back__what_is_held_is_shown_and_counted(story: MeteringMachine) -> None:
+    call = UsageLine("calls", Decimal(1))
+    story.hold("root", [call], 330, "reject")
+    story.move_to_plan("one", "free")
+    story.hold("worker", [call], 90_330, "reject")
+    story.move_to_plan("one", "pro")
+    story.balances_agree()
+    assert [row[9] for row in story.product.standing("root") if row[1] == "calls"] == [Decimal(1)]

@@ -65,17 +65,15 @@ class Command(BaseCommand):
                 bar.end()
                 raise CommandError(f"{problem.code}: {problem.detail} The same command goes on from here.") from None
         bar.end()
-        counted = (
+        self.stdout.write(
             f"{done.line} lines: {done.recorded} recorded, {done.duplicates} duplicates, "
             f"{done.conflicts} conflicts, {done.rejected} rejected."
         )
         if done.conflicts or done.rejected:
-            self.stdout.write(counted)
-            self.stdout.flush()
             nothing = "" if done.recorded or done.duplicates else "Nothing was taken. "
-            raise CommandError(f"{nothing}Refused lines with reasons: {rejected}")
+            self.stdout.write(f"{nothing}Refused lines with reasons: {rejected}")
+            raise SystemExit(1)
         rejected.unlink(missing_ok=True)
-        self.stdout.write(counted)
 
 
 class _Bar:

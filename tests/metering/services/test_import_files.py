@@ -93,7 +93,7 @@ def test_import_usage__killed_with_9__the_same_command_goes_on(tmp_path: Path) -
     assert EventId.objects.filter(tenant=world.tenant).exists(), said.decode()[-2000:]
     Job.objects.update(lease_until=real_clock().now())
 
-    with pytest.raises(CommandError, match="Refused lines with reasons"):
+    with pytest.raises(SystemExit):
         call_command("import_usage", str(path), tenant=world.tenant.slug)
 
     assert UsageEvent.objects.filter(tenant=world.tenant).count() == 54_000
@@ -140,11 +140,11 @@ def test_import_usage__lines_refused__ends_with_status_1_and_says_where_they_are
         "id,license,meter,quantity\n" + "".join(f"{n},{license},{each},1\n" for n, each in enumerate(meters))
     )
 
-    with pytest.raises(CommandError) as ended:
+    with pytest.raises(SystemExit) as ended:
         call_command("import_usage", str(path), tenant=world.tenant.slug)
 
-    assert (ended.value.returncode, str(ended.value)) == (1, f"{said} with reasons: {path}.rejected.ndjson")
-    assert capsys.readouterr().out.splitlines() == [counted]
+    assert ended.value.code == 1
+    assert capsys.readouterr().out.splitlines() == [counted, f"{said} with reasons: {path}.rejected.ndjson"]
     assert len(refused_lines(path.with_name("usage.csv.rejected.ndjson"))) == meters.count("none")
 
 

@@ -9,7 +9,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from tests.property.metering_model.counting import Counts
-from tests.property.metering_model.rules import share
+from tests.property.metering_model.rules import EVER, share
 from tests.property.metering_model.things import AGENTS, ZERO, Fact, Hold, Known, Reserved, UsageLine
 
 ACCEPTED_FOR = timedelta(days=35)
@@ -20,26 +20,62 @@ AHEAD = timedelta(minutes=5)
 class Book(Counts):
     """All that a vendor's workspace has seen, as the rules have it."""
 
-    def record(self, agent: str, events: Sequence[tuple[str, UsageLine, datetime | None]], now: datetime) -> list[str]:
-        """Events of one agent (id, line, when) → what becomes of each."""
-        return [self._record(agent, id, line, at, now) for id, line, at in events]
+    def record(
+        self,
+        agent: str,
+        events: Sequence[tuple[str, UsageLine, datetime | None]],
+        now: datetime,
+        *,
+        backfill: bool = False,
+        hold: Hold | None = None,
+    ) -> list[str]:
+        """Events of one agent (id, line, when) → what becomes of each. As receipts they are of a `hold`."""
+        oldest = EVER if backfill else now - ACCEPTED_FOR
+        return [self._record(agent, id, line, at, now, oldest, hold) for id, line, at in events]
 
-    def _record(self, agent: str, id: str, line: UsageLine, dated: datetime | None, now: datetime) -> str:
+    def _record(
+        self,
+        agent: str,
+        id: str,
+        line: UsageLine,
+        dated: datetime | None,
+        now: datetime,
+        oldest: datetime,
+        hold: Hold | None,
+    ) -> str:
         at = dated or now
-        if at < now - ACCEPTED_FOR:
+        if at < oldest:
             return "event_too_old"
         if at > now + AHEAD:
             return "event_in_future"
         self._touch(agent, line.meter, at, now)
         known = self.register.get((AGENTS[agent][0], id))
+        payload = tuple(line) if hold is None else (*line, hold.id)
         if known is not None:
-            same = known.kind == "usage" and known.payload == tuple(line) and dated in (None, known.at)
+            same = known.kind == "usage" and known.payload == payload and dated in (None, known.at)
             return "duplicate" if same else "conflict"
-        self.register[AGENTS[agent][0], id] = Known("usage", tuple(line), at, dated is not None)
+        self.register[AGENTS[agent][0], id] = Known("usage", payload, at, dated is not None)
+        number = None if hold is None else _line_of(hold, line)
+        if hold is not None and number is not None and hold.status == "open" and now < hold.expires_at:
+            # What was set aside is not reserved and used at once.
+            self._give_back(hold, number, line.quantity)
+            hold.settled[number] += line.quantity
         first = len(self.facts)
         self._count(agent, line, at, now)
         self.facts_of[AGENTS[agent][0], id] = list(range(first, len(self.facts)))
         return "recorded"
+
+    def lease(
+        self, agent: str, lines: Sequence[UsageLine], now: datetime, ttl: int
+    ) -> tuple[str, list[tuple[Any, ...]]]:
+        """A hold that a signed licence carries: `allowed`, or `refused` with the quotas that have no room."""
+        for line in lines:
+            self._touch(agent, line.meter, now, now)
+        refused = self._full(agent, lines, now)
+        if refused:
+            return "refused", refused
+        self._hold(agent, lines, now, ttl, "count")
+        return "allowed", []
 
     def ask(
         self, agent: str, id: str, mode: str, lines: Sequence[UsageLine], now: datetime, **hold: Any
@@ -130,9 +166,13 @@ class Book(Counts):
         self._count(hold.agent, line._replace(dimensions=dimensions), now, now)
         if number is None:
             return
-        held = hold.lines[number].quantity
-        open_ = max(ZERO, held - hold.settled[number] - asked.quantity)
+        self._give_back(hold, number, asked.quantity)
         hold.settled[number] += line.quantity
+
+    def _give_back(self, hold: Hold, number: int, quantity: Decimal) -> None:
+        """A part was used of a line: what is reserved for it becomes what is left of it."""
+        held = hold.lines[number].quantity
+        open_ = max(ZERO, held - hold.settled[number] - quantity)
         for each in hold.reserved:
             if each.line == number:
                 each.left = min(each.left, share(each.first, open_, held))

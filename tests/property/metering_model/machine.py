@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
+from tests.property.metering_model.arriving import Arriving
 from tests.property.metering_model.bills import Ledger
 from tests.property.metering_model.faults import Fault
 from tests.property.metering_model.product import Product, licenses_began
-from tests.property.metering_model.selling import Selling
 from tests.property.metering_model.steps import (
     DAY,
     HOUR,
@@ -42,14 +42,12 @@ from tests.property.metering_model.things import (
 )
 
 
-class MeteringMachine(Selling):
+class MeteringMachine(Arriving):
     """Product and model side by side."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.sent: list[tuple[str, str, UsageLine, datetime | None]] = []
         self.asks: list[tuple[str, str, str, list[UsageLine], dict[str, Any]]] = []
-        self.number = 0
 
     def teardown(self) -> None:
         if hasattr(self, "product"):
@@ -228,7 +226,3 @@ class MeteringMachine(Selling):
             for by, name in (("agent", lambda fact: fact.agent), ("customer", lambda fact: LICENSES[fact.license])):
                 assert self.product.usage(meter, by) == self.book.usage(meter, name), (meter, by)
         assert self.product.differences() == []
-
-    def _id(self) -> str:
-        self.number += 1
-        return f"e{self.number}"

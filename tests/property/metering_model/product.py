@@ -10,16 +10,21 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import InterfaceError, OperationalError, connection
+from django.db.models import F
 from django.test import Client, RequestFactory
 
+from common.ids import Prefix, decode_id
 from licensing_site.agent_handler import AgentHandler
+from metering.models import Balance, UsageRollup
 from metering.services.closing import close_periods
 from metering.services.expiring_holds import expire_holds
 from metering.services.overage import accrue_overage
 from metering.services.partitions import ensure_partitions
+from metering.services.repairing import repair_ledger
 from metering.services.rollups import roll_up_usage
+from metering.services.running_jobs import run_job
 from metering.services.verification import verify_ledger
-from tenants.models import Tenant
+from tenants.models import Job, Tenant
 from tenants.services.workspaces import move_clock
 from tests import factories
 from tests.factories import ACTOR
@@ -140,8 +145,10 @@ class Product:
 
     # --- agents
 
-    def record(self, agent: str, events: Sequence[tuple[str, UsageLine, datetime | None]]) -> list[str]:
-        sent = [{"id": id, **_line(line), **({"occurred_at": at.isoformat()} if at else {})} for id, line, at in events]
+    def record(
+        self, agent: str, events: Sequence[tuple[str, UsageLine, datetime | None]], hold: str | None = None
+    ) -> list[str]:
+        sent = [_event(*event) | ({"hold_id": hold} if hold else {}) for event in events]
         status, answer = self.agent(agent, "POST", "/usage", {"events": sent})
         assert status == 200, answer
         return [
@@ -162,13 +169,15 @@ class Product:
         if answer["allowed"]:
             held = answer["hold"]
             return "replayed" if answer["replayed"] else "allowed", [], held["id"] if held else None
-        refused = [
-            ("rate_missing",)
-            if code["code"] == "rate_missing"
-            else (code["meter"], code["scope"], Decimal(code["limit"]), Decimal(code["used"]), Decimal(code["held"]))
-            for code in answer["codes"]
-        ]
-        return "refused", sorted(refused), None
+        return "refused", _refused(answer["codes"]), None
+
+    def lease(self, agent: str, lines: Sequence[UsageLine], ttl: int) -> tuple[str, list[tuple[Any, ...]], str | None]:
+        """What becomes of a signed licence that carries a hold, the quotas that refuse it, and the hold's id."""
+        status, answer = self._agent(agent, "POST", "/tokens", {"ttl": ttl, "lease": [_line(line) for line in lines]})
+        if status == 201:
+            return "allowed", [], answer["hold_id"]
+        assert status == 403, answer
+        return "refused", _refused(answer["codes"]), None
 
     def settle(self, agent: str, hold: str, lines: Sequence[UsageLine], id: str | None, final: bool) -> str:
         body = {"usage": [_line(line) for line in lines], "final": final, **({"id": id} if id else {})}
@@ -213,6 +222,42 @@ class Product:
         answer = self.vendor("POST", "/usage", {"events": [body | {"meter": meter}]})
         [result] = answer["results"]
         return str(result["code"] if result["status"] == "rejected" else result["status"])
+
+    def import_usage(self, agent: str, events: Sequence[tuple[str, UsageLine, datetime | None]]) -> Mapping[str, int]:
+        """How many lines came to what, once a worker has done it."""
+        body = b"".join(json.dumps({"agent": self.agents[agent], **_event(*each)}).encode() + b"\n" for each in events)
+        headers = {"Authorization": f"Bearer {self._key}"}
+        url = "/vendor/v1/usage/import"
+        response = self._client.generic("POST", url, body, content_type="application/x-ndjson", headers=headers)
+        assert response.status_code == 202, response.content
+        job = json.loads(response.content)["id"]
+
+        def work() -> None:
+            # Nobody waits here for the lease of a worker whose connection died.
+            Job.objects.filter(tenant=self.tenant).update(lease_until=datetime.now(UTC))
+            run_job(job_id=decode_id(Prefix.JOB, job))
+
+        self._work(work)
+        answer = self.vendor("GET", f"/jobs/{job}")
+        assert answer["status"] == "succeeded", answer
+        return dict(answer["result"])
+
+    def spoil(self, what: str, pick: int, by: Decimal) -> bool:
+        """Write something wrong into a balance or a roll-up; False where there is none."""
+        if what == "rollup":
+            rollups = UsageRollup.objects.for_tenant(self.tenant).order_by("id")
+            found = rollups[pick % len(rollups)] if rollups else None
+            return found is not None and bool(rollups.filter(id=found.id).update(total=F("total") + by))
+        balances = Balance.objects.for_tenant(self.tenant).filter(detached_at__isnull=True).order_by("id")
+        balance = balances[pick % len(balances)] if balances else None
+        if balance is None or getattr(balance, what) + by < 0:
+            return False
+        return bool(balances.filter(id=balance.id).update(**{what: F(what) + by}))
+
+    def repair(self) -> tuple[list[str], list[str]]:
+        """What differed, and what still does."""
+        done = repair_ledger(actor=ACTOR, tenant=self.tenant)
+        return [each.text for each in done.before.differences], [each.text for each in done.after.differences]
 
     # --- workers
 
@@ -273,6 +318,19 @@ class Product:
 
     def differences(self) -> list[str]:
         return [each.text for each in verify_ledger(tenant=self.tenant).differences]
+
+
+def _refused(codes: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    return sorted(
+        ("rate_missing",)
+        if code["code"] == "rate_missing"
+        else (code["meter"], code["scope"], Decimal(code["limit"]), Decimal(code["used"]), Decimal(code["held"]))
+        for code in codes
+    )
+
+
+def _event(id: str, line: UsageLine, at: datetime | None) -> dict[str, Any]:
+    return {"id": id, **_line(line), **({"occurred_at": at.isoformat()} if at else {})}
 
 
 def _line(line: UsageLine) -> dict[str, Any]:
