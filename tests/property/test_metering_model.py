@@ -18,7 +18,7 @@ from tests.property.metering_model.machine import MeteringMachine
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "14"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "6"))
 STEPS = int(os.environ.get("MODEL_STEPS", "25"))
 SEED = os.environ.get("MODEL_SEED")
 SHRINK = os.environ.get("MODEL_SHRINK", "1") == "1"
