@@ -60,7 +60,7 @@ def events_of_client_id(
     Ids are unique per licence and their register is found by licence and id, so each licence is asked for.
     """
     found: dict[UUID, Sequence[UsageEvent]] = {}
-    for license, event_ids in _registered(tenant_id, id, license_id):
+    for license, event_ids in registered(tenant_id, id, license_id):
         events = UsageEvent.objects.for_tenant(tenant_id).select_related("meter").filter(id__in=event_ids)
         by_id = {event.id: event for event in events}
         found[license] = [by_id[event_id] for event_id in event_ids if event_id in by_id]
@@ -114,7 +114,11 @@ def _beside(event: UsageEvent, meters: Sequence[UUID]) -> TenantQuerySet[UsageEv
     )
 
 
-def _registered(tenant_id: UUID, id: str, license_id: UUID | None) -> Iterator[tuple[UUID, list[UUID]]]:
+def registered(tenant_id: UUID, id: str, license_id: UUID | None) -> Iterator[tuple[UUID, list[UUID]]]:
+    """What the register knows under a caller's id: licence, and the events that were answered for it.
+
+    The register's key is made of licence and id, so each licence is asked for, a portion of them at a time.
+    """
     licenses = License.objects.for_tenant(tenant_id).order_by("id").values_list("id", flat=True)
     asked = licenses if license_id is None else licenses.filter(id=license_id)
     left = asked.iterator(chunk_size=_AT_ONCE)

@@ -12,10 +12,10 @@ from django.db.models.fields import BooleanField
 from django.db.models.lookups import Exact
 from psycopg.types.json import Jsonb
 
-from licenses.models import Agent, License
+from licenses.models import Agent
 from metering.domain.enums import Scope
-from metering.domain.quota_keys import event_digest
-from metering.models import Balance, EventId, LateEntry, UsageEvent
+from metering.models import Balance, Hold, LateEntry, UsageEvent
+from metering.selectors.corrections import registered
 
 
 def events_of(tenant_id: UUID) -> QuerySet[UsageEvent]:
@@ -36,10 +36,23 @@ def of_client_id(
     events: QuerySet[UsageEvent], client_id: str, *, tenant_id: UUID, license_id: UUID | None
 ) -> QuerySet[UsageEvent]:
     """Those that a caller named so, on this licence or on any; found in the register of ids."""
-    licenses = [license_id] if license_id else License.objects.for_tenant(tenant_id).values_list("id", flat=True)
-    digests = [UUID(event_digest(each, b"", client_id)) for each in licenses]
-    known = EventId.objects.for_tenant(tenant_id).filter(digest__in=digests).values_list("event_ids", flat=True)
-    return events.filter(id__in=[event_id for event_ids in known for event_id in event_ids])
+    known = registered(tenant_id, client_id, license_id)
+    return events.filter(id__in=[event_id for _, event_ids in known for event_id in event_ids])
+
+
+def of_hold(events: QuerySet[UsageEvent], hold_id: UUID) -> QuerySet[UsageEvent]:
+    """What settled a hold; found by way of the hold's licence, which an index knows."""
+    license_id = Hold.objects.filter(id=hold_id).values_list("license_id", flat=True).first()
+    events = events.filter(hold_id=hold_id)
+    return events if license_id is None else events.filter(license_id=license_id)
+
+
+def worked_out_from(events: QuerySet[UsageEvent], event_id: UUID) -> QuerySet[UsageEvent]:
+    """What was worked out from an event: it has the same licence and the same instant."""
+    original = UsageEvent.objects.filter(id=event_id).values_list("license_id", "occurred_at").first()
+    if original is None:
+        return events.none()
+    return events.filter(license_id=original[0], occurred_at=original[1], derived_from=event_id)
 
 
 @dataclass(frozen=True, slots=True)

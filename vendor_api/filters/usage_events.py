@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from common.ids import Prefix
 from metering.domain.enums import EventKind
-from metering.selectors.events import of_agent, of_client_id
+from metering.selectors.events import of_agent, of_client_id, of_hold, worked_out_from
 from vendor_api.filters.base import IdFilter, ListFilter, NameFilter, SwitchFilter, TextFilter, TimeFilter, WordFilter
 from vendor_api.filters.resources import words
 from vendor_api.filters.usage import check_whose_descendants
@@ -33,8 +33,10 @@ class UsageEventFilter(ListFilter):
     id = TextFilter(method="filter_client_id", help_text="The id that the caller gave.")
     kind = WordFilter(choices=words(EventKind))
     corrects = IdFilter(prefix=Prefix.EVENT, help_text="The event that they take back.")
-    derived_from = IdFilter(prefix=Prefix.EVENT, help_text="The event that they were worked out from.")
-    hold = IdFilter(field_name="hold_id", prefix=Prefix.HOLD)
+    derived_from = IdFilter(
+        prefix=Prefix.EVENT, method="filter_derived", help_text="The event that they were worked out from."
+    )
+    hold = IdFilter(prefix=Prefix.HOLD, method="filter_hold")
     flag = TextFilter(method="filter_flag", help_text="Such as `rate_missing`.")
     created_after = TimeFilter(field_name="recorded_at", lookup_expr="gte", help_text="Recorded then or later.")
     created_before = TimeFilter(field_name="recorded_at", lookup_expr="lt", help_text="Recorded before.")
@@ -50,6 +52,12 @@ class UsageEventFilter(ListFilter):
         if self.tenant_id is None:
             return queryset.none()
         return of_client_id(queryset, value, tenant_id=self.tenant_id, license_id=self.value("license"))
+
+    def filter_derived(self, queryset: QuerySet[Any], _name: str, value: UUID) -> QuerySet[Any]:
+        return worked_out_from(queryset, value)
+
+    def filter_hold(self, queryset: QuerySet[Any], _name: str, value: UUID) -> QuerySet[Any]:
+        return of_hold(queryset, value)
 
     def filter_flag(self, queryset: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
         return queryset.filter(flags__contains=[value])

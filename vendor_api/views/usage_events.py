@@ -27,7 +27,7 @@ class UsageEventsView(VendorView):
         "GET": Operation(
             name="list_usage_events",
             summary="List raw events",
-            description="By time of use, newest first. Bounds of time or a license make it quick.",
+            description="By time of use, newest first. Bounds of time make it quick, whatever else is asked for.",
             tag="Usage",
             scope=Scope.USAGE_READ,
             answer=UsageEventShape,

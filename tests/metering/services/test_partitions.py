@@ -58,8 +58,11 @@ def test_ensure_partitions__new_month__carries_every_index_of_the_parent() -> No
         )
         attached = [name for (name,) in cursor.fetchall()]
         cursor.execute("SELECT count(*) FROM pg_index WHERE indrelid = 'metering_usageevent_2026_11'::regclass")
-        assert attached == ["event_corrects", "event_of_license", "event_xid", "metering_usageevent_pkey"]
-        assert cursor.fetchone() == (4,)
+        assert attached == [
+            *("event_corrects", "event_occurred_at", "event_of_license", "event_of_tenant", "event_xid"),
+            "metering_usageevent_pkey",
+        ]
+        assert cursor.fetchone() == (6,)
 
 
 def test_ensure_partitions__writer_in_the_middle_of_a_transaction__neither_waits() -> None:
