@@ -9,6 +9,6 @@ FORWARDS = "CREATE INDEX event_of_tenant ON metering_usageevent (tenant_id, occu
 
 
 class Migration(migrations.Migration):
-    dependencies = [("metering", "0014_events_that_correct")]
+    dependencies = [("metering", "0015_ledger_plans")]
 
     operations = [migrations.RunSQL(FORWARDS, "DROP INDEX event_of_tenant")]
