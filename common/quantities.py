@@ -56,10 +56,10 @@ def parse_quantity(value: str | float | Decimal) -> Decimal:
 
 def format_quantity(value: Decimal) -> str:
     """Plain notation without trailing zeros or exponent; zero is "0"."""
+    if not value:
+        return "0"
     text = format(value, "f")
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text in {"-0", ""} else text
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _read(value: str | float | Decimal) -> Decimal:

@@ -178,12 +178,19 @@ def authorize_many(commands: Sequence[AuthorizeCommand]) -> list[Answer[Authoriz
     }
     post_many(list(jobs.values()))
     standing = _standing([job for job in jobs.values() if job.posted is None and job.problem is None])
+    shared: dict[UUID, QuotaStatus] = {}
     answers: list[Answer[AuthorizeAnswer] | Problem] = []
     for place, found in enumerate(admitted):
         if isinstance(found, Problem):
             answers.append(found)
         else:
-            answers.append(_answer(jobs[place], standing.get(id(jobs[place]), [])))
+            job = jobs[place]
+            statuses = (
+                standing.get(id(job), [])
+                if job.posted is None
+                else statuses_from(job.wanted, job.posted.balances, shared)
+            )
+            answers.append(_answer(job, statuses))
     return answers
 
 
@@ -230,10 +237,7 @@ def _answer(job: _Authorization, statuses: Sequence[QuotaStatus]) -> Answer[Auth
     if problem is not None:
         problem.headers |= dict(job.fields)
         return problem
-    if job.posted is None:
-        body = _undone(job, statuses)
-    else:
-        body = _done(job, job.requests[0], statuses_from(job.wanted, job.posted.balances))
+    body = _undone(job, statuses) if job.posted is None else _done(job, job.requests[0], statuses)
     if not body.allowed:
         access = job.known.access
         if access.agent_id is not None:

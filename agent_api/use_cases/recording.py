@@ -22,7 +22,7 @@ from metering.domain.enums import EventKind
 from metering.domain.quota_keys import EventDigests
 from metering.domain.requests import Line, Request, Verdict
 from metering.domain.terms import MeterTerms
-from metering.selectors.quota_statuses import Asked, statuses_from
+from metering.selectors.quota_statuses import Asked, QuotaStatus, statuses_from
 from metering.services.payloads import UsagePayload
 from metering.services.receipts import own_leases
 from metering.services.reported_usage import (
@@ -154,13 +154,14 @@ def record_many(commands: Sequence[RecordCommand]) -> list[Answer[UsageAnswer] |
     admitted = admit_many(asks)
     jobs = [found.plan for found in admitted if isinstance(found, Admission)]
     post_many(jobs)
+    shared: dict[UUID, QuotaStatus] = {}
     answers: list[Answer[UsageAnswer] | Problem] = []
     for found in admitted:
         if isinstance(found, Problem):
             answers.append(found)
         else:
             found.plan.fields = found.fields
-            answers.append(_answer(found.plan))
+            answers.append(_answer(found.plan, shared))
     return answers
 
 
@@ -169,7 +170,7 @@ def _plan(command: RecordCommand, known: KnownCaller) -> _Recording | Problem:
     return _rejection(job.faults[0]) if command.events.lone and job.faults else job
 
 
-def _answer(job: _Recording) -> Answer[UsageAnswer] | Problem:
+def _answer(job: _Recording, shared: dict[UUID, QuotaStatus]) -> Answer[UsageAnswer] | Problem:
     problem = job.problem
     if problem is None and job.events.lone:
         if job.faults:
@@ -180,7 +181,8 @@ def _answer(job: _Recording) -> Answer[UsageAnswer] | Problem:
         problem.headers |= dict(job.fields)
         return problem
     posted = job.posted
-    quotas = [] if posted is None else statuses_from(Asked(job.known.quotas, job.at, job.touched), posted.balances)
+    asked = Asked(job.known.quotas, job.at, job.touched)
+    quotas = [] if posted is None else statuses_from(asked, posted.balances, shared)
     results: list[UsageResult | None] = [None] * len(job.events.items)
     for place, request in zip(job.places, job.requests, strict=True):
         results[place] = _result(request)

@@ -14,6 +14,8 @@ from licensing_site.memory import spare_the_collector
 
 BATCH = 1000
 BATCHES = 15
+SMALL_BATCH = 32
+SMALL_BATCHES = 150
 COMMANDS = 64
 
 
@@ -41,14 +43,12 @@ def _ingest() -> Iterator[dict[str, Any]]:
     recorded, copied = interleaved(lambda: _record(shop), lambda: _copy(shop))
     yield line("ingest_batch_vs_copy", recorded, "events/s", "COPY of the same rows into the same tables", copied)
     priced = make_shop(levels=(*THREE_LEVELS, "tenant"), mode="soft", priced=True)
-    recorded, copied = interleaved(lambda: _record(priced), lambda: _copy(priced))
-    yield line(
-        "ingest_priced_batch_of_four_levels_vs_copy",
-        recorded,
-        "events/s",
-        "COPY of the same rows into the same tables",
-        copied,
+    recorded, copied, in_small = interleaved(
+        lambda: _record(priced), lambda: _copy(priced), lambda: _record(priced, SMALL_BATCH, SMALL_BATCHES)
     )
+    copy = "COPY of the same rows into the same tables"
+    yield line("ingest_priced_batch_of_four_levels_vs_copy", recorded, "events/s", copy, copied)
+    yield line("ingest_priced_batch_of_32_vs_copy", in_small, "events/s", f"{copy}, {BATCH} at a time", copied)
 
 
 def _batch_first() -> Iterator[dict[str, Any]]:
@@ -91,9 +91,9 @@ def _rollup() -> Iterator[dict[str, Any]]:
     )
 
 
-def _record(shop: Shop) -> float:
-    batches = [_events(BATCH) for _ in range(BATCHES)]
-    return BATCH * BATCHES / _timed(lambda: [_send(shop, batch) for batch in batches])
+def _record(shop: Shop, size: int = BATCH, number: int = BATCHES) -> float:
+    batches = [_events(size) for _ in range(number)]
+    return size * number / _timed(lambda: [_send(shop, batch) for batch in batches])
 
 
 def _events(number: int) -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ DEFAULT_THRESHOLDS = (80, 100)
 NEAR_LIMIT = 80
 """Per cent from which a quota is near its limit if it has no threshold below 100."""
 
+_WHOLE = Decimal(100)
+
 
 def quota_state(
     *,
@@ -40,8 +42,8 @@ def quota_state(
     if taken > (allowance if mode is QuotaMode.HARD else EXACT.subtract(allowance, rest)):
         # What was over before a top-up came stays over.
         return QuotaState.OVERAGE
-    near = min((each for each in thresholds if each < 100), default=NEAR_LIMIT)
-    if allowance and EXACT.multiply(taken, Decimal(100)) >= EXACT.multiply(allowance, Decimal(near)):
+    near = min([each for each in thresholds if each < 100], default=NEAR_LIMIT)
+    if allowance and taken and EXACT.multiply(taken, _WHOLE) >= EXACT.multiply(allowance, near):
         return QuotaState.NEAR_LIMIT
     return QuotaState.OK
 

@@ -180,13 +180,31 @@ def statuses_of(asked: Iterable[Asked]) -> list[list[QuotaStatus]]:
     return statuses
 
 
-def statuses_from(asked: Asked, balances: Mapping[UUID, BalanceState]) -> list[QuotaStatus]:
-    """The same from balances that were just read under lock, without any further read; others are left out."""
-    return [
-        _status(asked.quotas, period, standing_of(balance, asked.at))
-        for period in asked.current()
-        if (balance := balances.get(period.balance_id)) is not None
-    ]
+def statuses_from(
+    asked: Asked, balances: Mapping[UUID, BalanceState], shared: dict[UUID, QuotaStatus] | None = None
+) -> list[QuotaStatus]:
+    """The same from balances that were just read under lock, without any further read; others are left out.
+
+    `shared` is for all callers of one batch: what several of them count on is worked out once.
+    """
+    found = []
+    for period in asked.current():
+        balance = balances.get(period.balance_id)
+        if balance is None:
+            continue
+        status = None if shared is None else shared.get(balance.id)
+        if status is None or not _shown_alike(status.quota, period.quota):
+            status = _status(asked.quotas, period, standing_of(balance, asked.at))
+            # With something beside its row, how it stands depends on whose clock is asked.
+            if shared is not None and balance.beside is None:
+                shared[balance.id] = status
+        found.append(status)
+    return found
+
+
+def _shown_alike(one: QuotaTerms, other: QuotaTerms) -> bool:
+    """Of two callers in one batch, whose terms are all current: the same row, with the same limits of others added."""
+    return one is other or (one.id == other.id and one.limit == other.limit and one.ceiling == other.ceiling)
 
 
 def _current(asked: Asked, period: CurrentPeriod) -> Current:
