@@ -75,6 +75,9 @@ class LicensePlan(TenantOwned):
     license = models.ForeignKey(License, on_delete=models.CASCADE, related_name="carried_plans")
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="carried_by")
     role = models.CharField(max_length=8, choices=enum_choices(PlanRole))
+    since = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Workspace time; empty for what it was issued with."
+    )
 
     objects = TenantQuerySet["LicensePlan"].as_manager()
 

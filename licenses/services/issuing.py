@@ -31,6 +31,7 @@ from licenses.services.plans import LIMIT_LEVELS
 from tenants.domain.actors import Actor
 from tenants.domain.enums import CustomerStatus, EpochKind
 from tenants.models import Customer, Tenant
+from tenants.selectors.clocks import clock_of
 from tenants.services import fields
 from tenants.services.auditing import record_audit
 from tenants.services.changes import Changes, apply_changes
@@ -226,14 +227,28 @@ def _change_plans(
         raise Invalid.field("plan", "other_product", detail)
     if after == before:
         return {}
-    LicensePlan.objects.for_tenant(license.tenant_id).filter(license=license).delete()
-    LicensePlan.objects.bulk_create(carrying(license, after))
+    _replace_carried(license, carrying(license, after))
     changes: Changes = {}
     if after.base != before.base:
         changes["plan"] = [before.base.code, after.base.code]
     if after.add_ons != before.add_ons:
         changes["add_ons"] = [[each.code for each in before.add_ons], [each.code for each in after.add_ons]]
     return changes
+
+
+def _replace_carried(license: License, wanted: Sequence[LicensePlan]) -> None:
+    """Rows that stay are left alone: since when a licence carries a plan says which periods that one bills."""
+    carried = LicensePlan.objects.for_tenant(license.tenant_id).filter(license=license)
+    rows = {(row.plan_id, row.role): row for row in carried}
+    since = {row.plan_id: row.since for row in rows.values()}
+    kept = {(row.plan_id, row.role) for row in wanted} & rows.keys()
+    gone = [row.pk for place, row in rows.items() if place not in kept]
+    carried.filter(pk__in=gone).delete()
+    now = clock_of(license.tenant).now()
+    made = [row for row in wanted if (row.plan_id, row.role) not in kept]
+    for row in made:
+        row.since = since.get(row.plan_id, now)
+    LicensePlan.objects.bulk_create(made)
 
 
 def _change_grants(license: License, grants: Sequence[Mapping[str, Any]]) -> Changes:

@@ -74,7 +74,8 @@ class CarryOver:
 class QuotaTerms:
     """A quota as it holds for one subject. Equal keys and subjects share their balances.
 
-    `topped_up` says that its balances may have top-ups: those of all others need not be looked for.
+    `topped_up` says that its balances may have top-ups: those of all others need not be looked for. It counts no period
+    that had ended when the licence took its plan, at `taken_at` (None: it has had no other one).
     """
 
     id: UUID
@@ -97,6 +98,7 @@ class QuotaTerms:
     rolling_seconds: int | None = None
     carry_over: CarryOver | None = None
     topped_up: bool = False
+    taken_at: datetime | None = None
 
     @property
     def is_special(self) -> bool:
@@ -112,6 +114,12 @@ class QuotaTerms:
     def blocks_above(self) -> Decimal | None:
         """The most that may be used and held; None for a soft quota without a ceiling."""
         return self.limit if self.mode is QuotaMode.HARD else self.ceiling
+
+    def held_in(self, window: Window) -> bool:
+        """Whether it held in that period, if only at its end. The parts of a rolling window are no periods."""
+        if self.taken_at is None or window.end is None or self.rolling_seconds is not None:
+            return True
+        return self.taken_at < window.end
 
     def window(self, at: datetime, timezone: ZoneInfo) -> Window:
         """The period that `at` lies in."""

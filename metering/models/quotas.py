@@ -1,5 +1,6 @@
 """How much is allowed: quotas, balances, top-ups and holds."""
 
+from datetime import datetime
 from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
@@ -43,6 +44,9 @@ class Quota(TenantOwned):
     carry_over_since = models.DateTimeField(null=True, blank=True, editable=False, help_text="Workspace time.")
     carry_over_limit = models.DecimalField(**QUANTITY_FIELD, null=True, blank=True)
     archived_at = models.DateTimeField(null=True, blank=True)
+
+    #: No column: when the licence that it was read for took its plan, if it had another one before.
+    taken_at: datetime | None = None
 
     objects = TenantQuerySet["Quota"].as_manager()
 

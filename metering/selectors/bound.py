@@ -40,6 +40,7 @@ def bound(group: Sequence[Quota], subject_id: UUID, *, anchored_at: datetime | N
         value_from=quota.meter.value_from,
         rolling_seconds=quota.rolling_seconds,
         carry_over=_carry_over(quota),
+        taken_at=quota.taken_at,
     )
 
 

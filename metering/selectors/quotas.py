@@ -72,12 +72,17 @@ def customer_groups(tenant: Tenant | UUID, customer_id: UUID) -> list[list[Quota
 
 
 def license_groups(tenant: Tenant | UUID, license_id: UUID) -> list[list[Quota]]:
-    """The quotas of scope agent and license that a licence's plans bring, grouped."""
-    pairs = list(LicensePlan.objects.for_tenant(tenant).filter(license_id=license_id).values_list("plan_id", "role"))
-    base = next((plan_id for plan_id, role in pairs if role == PlanRole.BASE), None)
-    quotas = list_quotas(tenant).filter(
-        plan_id__in=[plan_id for plan_id, _ in pairs], scope__in=[Scope.AGENT, Scope.LICENSE]
-    )
+    """The quotas of scope agent and license that a licence's plans bring, grouped.
+
+    `taken_at` of each says when the licence took its plan.
+    """
+    carried = LicensePlan.objects.for_tenant(tenant).filter(license_id=license_id)
+    rows = list(carried.values_list("plan_id", "role", "since"))
+    base = next((plan_id for plan_id, role, _ in rows if role == PlanRole.BASE), None)
+    taken = {plan_id: since for plan_id, _, since in rows}
+    quotas = list(list_quotas(tenant).filter(plan_id__in=list(taken), scope__in=[Scope.AGENT, Scope.LICENSE]))
+    for quota in quotas:
+        quota.taken_at = taken[quota.plan_id] if quota.plan_id else None
     return grouped(quotas, base_plan_id=base)
 
 

@@ -59,18 +59,20 @@ class Start(NamedTuple):
     latest_at: datetime | None = None
 
 
-def ensure_balances(specs: Mapping[UUID, BalanceSpec]) -> None:
+def ensure_balances(specs: Mapping[UUID, BalanceSpec], *, known: Mapping[UUID, Decimal] | None = None) -> None:
     """Make the balances of these ids that do not exist yet; those that do stay as they are.
 
-    But for sub-buckets of a rolling window that were let go: they count again.
+    But for sub-buckets of a rolling window that were let go: they count again. `known` is what the events of some come
+    to, where that was worked out before.
     """
+    known = known or {}
     by_tenant: dict[UUID, list[tuple[UUID, BalanceSpec]]] = {}
     for id, spec in sorted(specs.items()):
         by_tenant.setdefault(spec.caller.tenant_id, []).append((id, spec))
     with transaction.atomic(), connection.cursor() as cursor:
         # One order for everybody, of workspaces too: who makes the same ones at the same time waits.
         for tenant_id, made in sorted(by_tenant.items()):
-            starts = [_standing(id, spec) for id, spec in made]
+            starts = [Start(known[id]) if id in known else _standing(id, spec) for id, spec in made]
             used = {id: start.value for (id, _), start in zip(made, starts, strict=True)}
             carried = carried_into(dict(made), used)
             given = [carried.get(id, Carried()) for id, _ in made]

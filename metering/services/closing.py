@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from common.clock import real_clock
 from metering.domain.enums import OverageStatus, Scope
 from metering.selectors.billing import excess_of_balances
+from metering.services.late_counts import count_late_events
 from metering.services.overage_notices import tell_finalized
 from metering.services.overage_records import (
     lock_closing,
@@ -24,7 +25,7 @@ from metering.services.overage_records import (
 )
 from metering.services.rolling import remove_left_windows
 from tenants.models import Tenant
-from tenants.services.locks import lock_number
+from tenants.services.locks import lock_configuration, lock_number
 
 #: Balances in one transaction.
 CHUNK = 500
@@ -44,6 +45,11 @@ _DUE = """
 SELECT id FROM metering_balance
 WHERE tenant_id = %s AND closed_at IS NULL AND period_end <= %s AND NOT id = ANY(%s::uuid[])
 ORDER BY period_end LIMIT %s
+"""
+
+_LET_GO = """
+SELECT tenant_id, subject_id FROM metering_balance
+WHERE id = ANY(%s::uuid[]) AND closed_at IS NULL AND scope = 'license' AND detached_at >= period_end
 """
 
 _LOCK = """
@@ -111,9 +117,15 @@ def _due(tenant_id: UUID, cutoff: datetime, refused: list[UUID]) -> list[UUID]:
 
 def _close(tenant_id: UUID, due: list[UUID], *, at: datetime, closed: Closed) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock_number(tenant_id)])
+        cursor.execute(_LET_GO, [due])
+        if late := cursor.fetchall():
+            # Whoever reports for them does not know their balances, so no lock on these would keep an event away.
+            lock_configuration(tenant_id)
+        else:
+            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock_number(tenant_id)])
         cursor.execute(_LOCK, [due])
         locked = cursor.fetchall()
+        count_late_events(late)
         lock_closing()
         ids = [id for id, *_ in locked]
         licenses = {

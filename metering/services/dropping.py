@@ -18,7 +18,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from common.clock import real_clock
 from metering.models import DroppedMonth
-from metering.selectors.history import Month, is_rolled_up, months_of_events, unclosed_balances
+from metering.selectors.history import Month, is_rolled_up, kept_since, months_of_events, unclosed_balances
 from metering.services import rollups
 from metering.services.checkpoints import check_point_balances, find_contributions
 from metering.services.cursors import cursor_name, read_cursor
@@ -46,6 +46,9 @@ DELETE FROM metering_eventid AS register
 WHERE occurred_at >= %(since)s AND occurred_at < %(until)s
   AND NOT EXISTS (SELECT FROM metering_hold AS hold WHERE hold.id = register.hold_id AND hold.status = 'open')
 """
+
+# Of months that are gone only ids of holds that were open are left, and nothing so old comes in any more.
+_FORGET_ENDED = _FORGET.replace("occurred_at >= %(since)s AND ", "")
 
 
 class CannotDropError(Exception):
@@ -99,7 +102,10 @@ def drop_old_events(
 
 
 def forget_ids() -> int:
-    """Take the ids of months that were dropped out of the register, a slice of time in each transaction; how many."""
+    """Take the ids of months that were dropped out of the register, a slice of time in each transaction; how many.
+
+    The ids of holds that were open then stay until the first run after these have ended.
+    """
     forgotten = 0
     for month in DroppedMonth.objects.filter(ids_forgotten_at__isnull=True):
         since = month.starts_at
@@ -110,6 +116,10 @@ def forget_ids() -> int:
                 forgotten += cursor.rowcount
             since = until
         DroppedMonth.objects.filter(pk=month.pk).update(ids_forgotten_at=real_clock().now())
+    if (gone_before := kept_since()) is not None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(_FORGET_ENDED, {"until": gone_before})
+            forgotten += cursor.rowcount
     return forgotten
 
 

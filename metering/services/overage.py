@@ -22,6 +22,7 @@ from metering.services.cursors import (
     read_by_index,
     read_cursor,
 )
+from metering.services.late_counts import count_late_events
 from metering.services.overage_records import (
     lock_accrual,
     rate_excesses,
@@ -96,6 +97,7 @@ def accrue_overage_of(tenant_id: UUID) -> int:
 
 
 def _accrue(licenses: Sequence[License]) -> int:
+    count_late_events(licenses)
     with transaction.atomic():
         lock_accrual()
         excesses = excess_of_licenses(licenses)

@@ -11,16 +11,18 @@ from common.epochs import EpochKey
 from common.errors import Invalid
 from licenses.models import Plan
 from licenses.services import plans
-from metering.domain.enums import Scope
+from metering.domain.enums import QuotaMode, Scope
 from metering.models import Quota
 from metering.selectors.quotas import quotas_of_plan
 from metering.services.prices import check_priced, read_prices, replace_prices
 from metering.services.quota_fields import QuotaSpec, read_quota
 from metering.services.quotas import change_quota, insert_quota, retire_quota
 from metering.services.runaway_policies import set_plan_policy
+from metering.services.taking_up import take_up_plan_balances
 from tenants.domain.actors import Actor
 from tenants.domain.enums import EpochKind
 from tenants.models import Tenant
+from tenants.selectors.clocks import clock_of
 from tenants.services import fields
 from tenants.services.epochs import bump_epochs
 from tenants.services.locks import lock_configuration
@@ -77,7 +79,8 @@ def update_plan_with_terms(
         lock_configuration(tenant.id)
         plan = plans.update_plan(tenant=tenant, plan_id=plan_id, actor=actor, **changes)
         if quotas is not UNSET:
-            _replace_quotas(tenant, actor, plan, _read_quotas(tenant, plan, quotas))
+            billing = _replace_quotas(tenant, actor, plan, _read_quotas(tenant, plan, quotas))
+            take_up_plan_balances(tenant, plan.id, billing, at=clock_of(tenant).now())
         if prices is not UNSET:
             replace_prices(tenant, actor, plan.id, read_prices(tenant, prices))
         if quotas is not UNSET or prices is not UNSET:
@@ -113,8 +116,10 @@ def _read_quotas(tenant: Tenant, plan: Plan, value: object) -> dict[UUID, QuotaS
     return specs
 
 
-def _replace_quotas(tenant: Tenant, actor: Actor, plan: Plan, specs: Mapping[UUID, QuotaSpec]) -> None:
+def _replace_quotas(tenant: Tenant, actor: Actor, plan: Plan, specs: Mapping[UUID, QuotaSpec]) -> list[Quota]:
+    """Make `specs` the plan's quotas; those that can bill from now on and could not before."""
     kept: dict[UUID, Quota] = {}
+    billing: list[Quota] = []
     for quota in quotas_of_plan(plan):
         if quota.key in specs:
             kept[quota.key] = quota
@@ -123,6 +128,12 @@ def _replace_quotas(tenant: Tenant, actor: Actor, plan: Plan, specs: Mapping[UUI
     for key, spec in specs.items():
         if key in kept:
             wanted = {field: getattr(spec, field) for field in _CHANGEABLE}
+            was_soft = kept[key].mode == QuotaMode.SOFT
             change_quota(tenant, actor, kept[key], {**wanted, "thresholds": list(spec.thresholds)})
+            quota = kept[key]
         else:
-            insert_quota(tenant, actor, spec, plan_id=plan.id)
+            was_soft = False
+            quota = insert_quota(tenant, actor, spec, plan_id=plan.id)
+        if quota.scope == Scope.LICENSE and quota.mode == QuotaMode.SOFT and not was_soft:
+            billing.append(quota)
+    return billing

@@ -9,7 +9,7 @@ from uuid import UUID
 from common.currencies import CURRENCIES
 from common.errors import Invalid
 from common.quantities import format_quantity
-from metering.domain.enums import QuotaMode, Scope
+from metering.domain.enums import Period, QuotaMode, Scope
 from metering.domain.rating import PriceError, PriceTerms
 from metering.models import Meter, Price, Quota
 from metering.selectors.meters import declared_dimensions, resolve_meter
@@ -118,7 +118,8 @@ def replace_prices(tenant: Tenant, actor: Actor, plan_id: UUID, specs: Sequence[
 def check_priced(tenant: Tenant, plan_id: UUID | None, *, path: str = "prices") -> None:
     """Every price of the plan has exactly one quota to bill: soft, of scope license, on the same meter and filter.
 
-    Raises Invalid `price_without_quota` or `price_ambiguous`; a plan's quotas and prices are looked at as they are now.
+    Raises Invalid `price_without_quota`, `price_ambiguous`, or `price_never_bills` where its start leaves nothing to
+    bill; a plan's quotas and prices are looked at as they are now.
     """
     if plan_id is None:
         return
@@ -126,6 +127,7 @@ def check_priced(tenant: Tenant, plan_id: UUID | None, *, path: str = "prices") 
         plan_id=plan_id, archived_at__isnull=True, scope=Scope.LICENSE, mode=QuotaMode.SOFT
     )
     billable = [(quota.meter_id, quota.filter) for quota in soft]
+    for_ever = [(quota.meter_id, quota.filter) for quota in soft if quota.period == Period.LIFETIME]
     prices = list_prices(tenant).filter(plan_id=plan_id).order_by("created_at", "id")
     for position, price in enumerate(prices):
         found = billable.count((price.meter_id, price.filter))
@@ -138,6 +140,12 @@ def check_priced(tenant: Tenant, plan_id: UUID | None, *, path: str = "prices") 
         if found > 1:
             detail = f"The price on {price.meter.code} would bill twice: the plan has soft quotas of several periods."
             raise refuse(at(path, str(position)), "price_ambiguous", detail)
+        if price.starts_at is not None and (price.meter_id, price.filter) in for_ever:
+            detail = (
+                f"The price on {price.meter.code} would never bill anything: the quota's period is a lifetime, which "
+                "began before any price. Leave starts_at out."
+            )
+            raise refuse(at(path, f"{position}.starts_at"), "price_never_bills", detail)
 
 
 def read_price(tenant: Tenant, fields: Mapping[str, Any], path: str) -> PriceSpec:

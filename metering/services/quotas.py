@@ -27,6 +27,7 @@ from metering.services.quota_fields import (
     read_thresholds,
 )
 from metering.services.recovering import tell_recovered
+from metering.services.taking_up import take_up_plan_balances
 from metering.services.validation import filter_field, quantity_field
 from tenants.domain.actors import Actor
 from tenants.domain.enums import EpochKind
@@ -135,7 +136,10 @@ def update_quota(
             )
         if quota.period == Period.ROLLING:
             check_rolling("", quota.meter, wanted["mode"], Anchor(quota.anchor))
+        was_soft = quota.mode == QuotaMode.SOFT
         if change_quota(tenant, actor, quota, wanted):
+            if quota.plan_id and (quota.scope, quota.mode) == (Scope.LICENSE, QuotaMode.SOFT) and not was_soft:
+                take_up_plan_balances(tenant, quota.plan_id, [quota], at=clock_of(tenant).now())
             check_priced(tenant, quota.plan_id)
             bump_epochs(tenant.id, epoch_of(quota))
         else:

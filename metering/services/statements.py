@@ -1,6 +1,6 @@
 """Statements: what a customer owes for a calendar month, issued once and handed out the same ever after."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,7 @@ from metering.domain.money import round_money
 from metering.domain.numbers import ZERO
 from metering.domain.periods import PeriodError, Window, period_window
 from metering.domain.statements import Document, as_csv, as_json, totals_of
-from metering.models import Meter, OverageRecord, Statement
+from metering.models import Meter, OverageRecord, Price, Statement
 from metering.selectors.billing import Excess
 from metering.selectors.statements import (
     customers_to_bill,
@@ -166,7 +166,8 @@ def _compose(
     final = [each for each in material.records if issued_at is None or each.status != OverageStatus.OPEN]
     billed = {record.balance_id for record in final if record.corrects_id is None}
     codes = dict(Meter.objects.for_tenant(tenant).values_list("id", "code"))
-    lines = [_of_standing(each, codes) for each in material.standings if each.balance_id not in billed]
+    prices = Price.objects.for_tenant(tenant).in_bulk({each.price_id for each in material.standings if each.price_id})
+    lines = [_of_standing(each, codes, prices) for each in material.standings if each.balance_id not in billed]
     lines += [_of_record(each) for each in final]
     lines += [_taken_back(each) for each in material.voided]
     document: Document = {
@@ -184,8 +185,8 @@ def _compose(
     return document, [each.id for each in final], [each.id for each in material.voided]
 
 
-def _of_standing(standing: Excess, codes: dict[UUID, str]) -> dict[str, Any]:
-    """A billed balance with nothing over: what was used of what is included."""
+def _of_standing(standing: Excess, codes: dict[UUID, str], prices: Mapping[UUID, Price]) -> dict[str, Any]:
+    """A billed balance with nothing over: what was used of what is included, in the currency that more would cost."""
     return {
         "kind": "usage",
         "overage": None,
@@ -199,7 +200,7 @@ def _of_standing(standing: Excess, codes: dict[UUID, str]) -> dict[str, Any]:
         "over": "0",
         "working": [],
         "amount": None,
-        "currency": "",
+        "currency": prices[standing.price_id].currency if standing.price_id else "",
         "reason": "",
     }
 

@@ -109,13 +109,15 @@ def _work_out(caller: Caller, meter: MeterTerms, occurred_at: datetime, at: date
     for quota in caller.quotas_of.get(meter.id, ()):
         own = quota.window(occurred_at, caller.timezone)
         now = own if own.contains(at) else quota.window(at, caller.timezone)
+        start = max(start, own.start)
+        end = end if own.end is None else min(end, own.end)
+        if not quota.held_in(own):
+            continue
         # An event dated ahead of its recording counts in its own period, which cannot be closed.
         target = Target(quota, quota.balance_id(own), quota.balance_id(now))
         specs.setdefault(target.own, BalanceSpec(caller, quota, own))
         specs.setdefault(target.open, BalanceSpec(caller, quota, now))
         targets.append(target)
-        start = max(start, own.start)
-        end = end if own.end is None else min(end, own.end)
         if quota.carry_over is not None:
             _chain(caller, quota, own, now, specs, after)
     current = frozenset(target.open for target in targets)

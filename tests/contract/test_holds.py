@@ -116,6 +116,17 @@ def test_settle__nothing_used__gives_everything_back(vendor: Vendor) -> None:
     assert standing(door) == ("0", "0", "5")
 
 
+def test_settle__a_meter_that_was_not_held__shows_its_quota_too(vendor: Vendor) -> None:
+    door = vendor.door({"limit": "1000"}, {"meter": "calls", "limit": "5"})
+    usage = [{"meter": "tokens", "quantity": "870"}, {"meter": "calls"}]
+    id = hold(door)
+    first = door.post(f"/holds/{id}/settle", {"usage": usage})
+    again = door.post(f"/holds/{id}/settle", {"usage": usage})
+    shown = [[(quota["meter"], quota["used"]) for quota in answer["quotas"]] for answer in (first, again)]
+    assert shown == [[("calls", "1"), ("tokens", "870")]] * 2
+    assert (first["replayed"], again["replayed"]) == (False, True)
+
+
 def test_release__open_hold__gives_all_back_once_and_again(door: AgentDoor) -> None:
     id = hold(door)
     answers = [door.post(f"/holds/{id}/release") for _ in range(2)]

@@ -14,8 +14,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from common.ids import Prefix, encode_id
-from metering.domain.enums import Period, Scope
-from metering.models import Balance, DroppedMonth, EventId, LateEntry, OverageRecord, UsageEvent, UsageRollup
+from metering.domain.enums import HoldStatus, Period, Scope
+from metering.models import Balance, DroppedMonth, EventId, Hold, LateEntry, OverageRecord, UsageEvent, UsageRollup
 from metering.selectors.history import kept_since, months_of_events
 from metering.services.closing import close_periods
 from metering.services.dropping import drop_old_events, forget_ids
@@ -227,6 +227,20 @@ def test_export__a_month__every_event_with_public_ids_and_its_checksum(tmp_path:
         "derived_from": None,
         "flags": [],
     }
+
+
+@pytest.mark.parametrize("status", [HoldStatus.SETTLED, HoldStatus.RELEASED, HoldStatus.EXPIRED])
+def test_drop__hold_that_was_open__its_id_is_kept_until_it_ends(tmp_path: Path, status: HoldStatus) -> None:
+    workspace = busy()
+    hold = workspace.hold("1", expires_at=NOW + DAY)
+    EventId.objects.filter(occurred_at=OCTOBER).update(hold_id=hold.id)
+
+    assert (drop_old_events(export_to=tmp_path, now=NOW).ids, forget_ids()) == (4, 0)
+    assert EventId.objects.filter(occurred_at__lt=NOVEMBER).count() == 1
+
+    Hold.objects.update(status=status, closed_at=NOW)
+    assert (forget_ids(), forget_ids()) == (1, 0)
+    assert EventId.objects.count() == 5
 
 
 def test_commands__export_and_drop__say_what_they_did(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tenants.domain.actors import Actor, worker
 from tenants.domain.enums import TenantMode
 from tenants.models import AuditEntry, Epoch
 from tenants.selectors.clocks import clock_of
-from tests.metering.ledger_rows import Workspace
+from tests.metering.ledger_rows import NOVEMBER, Workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -74,6 +74,12 @@ def test_create_plan_with_terms__something_wrong__nothing_is_made() -> None:
         ([{**SOFT, "filter": {"model": "large"}}], [PRICE], "prices.0", "price_without_quota"),
         ([SOFT], [{**PRICE, "filter": {"model": "large"}}], "prices.0", "price_without_quota"),
         ([SOFT, {**SOFT, "period": "day"}], [PRICE], "prices.0", "price_ambiguous"),
+        (
+            [{**SOFT, "period": "lifetime"}],
+            [PRICE, {**PRICE, "starts_at": NOVEMBER}],
+            "prices.1.starts_at",
+            "price_never_bills",
+        ),
         ([SOFT], [PRICE, {**PRICE, "unit_price": "1"}], "prices.1", "price_repeated"),
         ([SOFT], [PRICE, {**PRICE, "currency": "EUR"}], "prices.1.currency", "currency_mixed"),
         ([SOFT], [{**PRICE, "currency": "US"}], "prices.0.currency", "currency_invalid"),

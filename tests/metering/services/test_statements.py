@@ -82,9 +82,11 @@ def test_issue_statement__closed_month__has_each_line_with_its_working_and_sums_
 def test_issue_statement__nothing_over__shows_what_was_used_of_what_is_included() -> None:
     workspace, _ = october_over("40")
 
-    [line] = document(issue(workspace))["lines"]
+    shown = document(issue(workspace))
+    [line] = shown["lines"]
 
     assert (line["kind"], line["used"], line["included"], line["amount"]) == ("usage", "40", "100", None)
+    assert (line["currency"], shown["totals"]) == ("USD", [])
 
 
 def test_issue_statement__again_after_everything_changed__is_the_same_to_the_byte() -> None:

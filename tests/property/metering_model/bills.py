@@ -43,6 +43,8 @@ class Ledger(Book):
     def change_plan(self, license: str, plan: str, now: datetime) -> None:
         """Another plan: what the old one's quotas have counted stays as it is, the new one's count all there was."""
         before = self._plan_places(license)
+        if plan != self.plan_of[license]:
+            self.taken[license] = now
         self.plan_of[license] = plan
         for place in before - self._plan_places(license):
             if place in self.touched - self.closed and place not in self.let_go:
@@ -67,6 +69,8 @@ class Ledger(Book):
         due = {place for place in self.touched - self.closed if place.window.end <= now - grace}
         for place in due:
             self._finalize(place)
+            if place in self.let_go:
+                self.let_go[place] = self.let_go[place][0], self._counted_by(place)
         self.closed |= due
         # Parts that have left their rolling window go, unless a hold names them.
         gone = {
@@ -110,7 +114,8 @@ class Ledger(Book):
                 self.adjusted[number] = self.adjusted.get(number, ZERO) + part
                 for quota, subject in self.applying(fact.agent):
                     counted_in = self._counted_in(quota, subject, number)
-                    if quota.counting.takes(fact.line) and counted_in not in self.closed:
+                    held = self.holds_in(quota, fact.agent, self.place(quota, subject, fact.at))
+                    if held and quota.counting.takes(fact.line) and counted_in not in self.closed:
                         self._burn(quota, counted_in, part, now)
         self._correct_bills()
         for place, used in before.items():
@@ -146,7 +151,12 @@ class Ledger(Book):
 
     def _used_for_bill(self, place: Place) -> Decimal:
         """What was let go of counts no more than it had by then."""
-        return self.used(place, facts=self.let_go[place][1] if place in self.let_go else None)
+        return self.used(place, facts=self._counted_by(place) if place in self.let_go else None)
+
+    def _counted_by(self, place: Place) -> int:
+        """A period that had ended by then counts what comes late for it until it is closed."""
+        at, number = self.let_go[place]
+        return number if place in self.closed or at < place.window.end else len(self.facts)
 
     def open_bills(self) -> list[Bill]:
         return [bill for place in self.touched - self.closed for bill in self._bill(place)]

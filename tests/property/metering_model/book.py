@@ -221,6 +221,8 @@ class Book(Counts):
         for quota, subject in self.applying(agent):
             if quota.counting.takes(line):
                 own = counted_in = self.place(quota, subject, at)
+                if not self.holds_in(quota, agent, own):
+                    continue
                 number = len(self.facts) - 1
                 if own in self.closed:
                     counted_in = self.place(quota, subject, now)

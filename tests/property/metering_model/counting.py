@@ -41,6 +41,8 @@ class Counts:
     facts: list[Fact] = field(default_factory=list)
     moved: dict[tuple[int, Place], Place] = field(default_factory=dict)
     let_go: dict[Place, tuple[datetime, int]] = field(default_factory=dict)
+    taken: dict[str, datetime] = field(default_factory=dict)
+    """When a licence took the plan that it has, if it had another one before."""
     facts_of: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     voided: set[int] = field(default_factory=set)
     adjusted: dict[int, Decimal] = field(default_factory=dict)
@@ -68,6 +70,12 @@ class Counts:
                 plans = of_customer if quota.counting.scope == "customer" else {self.plan_of[license]}
                 if subject == quota.owner if origin == "own" else origin in plans:
                     yield quota, subject
+
+    def holds_in(self, quota: Quota, agent: str, place: Place) -> bool:
+        """A plan's quotas count no period that had ended when the licence took the plan."""
+        taken = self.taken.get(AGENTS[agent][0])
+        of_license = quota.counting.origin != "own" and quota.counting.scope in ("agent", "license")
+        return not of_license or taken is None or quota.counting.is_rolling or taken < place.window.end
 
     def place(self, quota: Quota, subject: str, at: datetime) -> Place:
         return Place(quota.counting, subject, window_of(quota.counting.period, at, self.zone, self._anchor(quota)))
@@ -262,8 +270,10 @@ class Counts:
 
     def _touch(self, agent: str, meter: str, at: datetime, now: datetime) -> None:
         for quota, subject in self.applying(agent):
-            if quota.counting.meter in ((meter, "spend") if meter == "tokens" else (meter,)):
-                for each in self._between(quota, self.place(quota, subject, at), self.place(quota, subject, now)):
+            own = self.place(quota, subject, at)
+            counts = quota.counting.meter in ((meter, "spend") if meter == "tokens" else (meter,))
+            if counts and self.holds_in(quota, agent, own):
+                for each in self._between(quota, own, self.place(quota, subject, now)):
                     self._take_up(quota, each)
 
     def _between(self, quota: Quota, own: Place, present: Place) -> list[Place]:
