@@ -47,12 +47,15 @@ def accrue_overage() -> None:
 @shared_task(name="metering.close_periods", ignore_result=True)
 def close_periods() -> None:
     """Close what has ended, once the grace for late events is over, and issue statements; every minute."""
-    closed = closing.close_periods()
-    if closed.refused:
-        log.error("period.not_closed", balances=[str(balance_id) for balance_id in closed.refused])
-    issued = statements.issue_all_due_statements()
-    if issued:
-        log.info("statement.issued", statements=issued)
+    try:
+        closed = closing.close_periods()
+        if closed.refused:
+            log.error("period.not_closed", balances=[str(balance_id) for balance_id in closed.refused])
+    finally:
+        # What fails in one workspace keeps no statement from another.
+        issued = statements.issue_all_due_statements()
+        if issued:
+            log.info("statement.issued", statements=issued)
 
 
 @shared_task(name="metering.expire_holds", ignore_result=True)
@@ -98,8 +101,7 @@ def run_job(job_id: str) -> None:
 @shared_task(name="metering.run_waiting_jobs", ignore_result=True)
 def run_waiting_jobs() -> None:
     """Do the jobs whose message was lost or whose worker died; every half a minute."""
-    while running_jobs.run_job():
-        pass
+    running_jobs.run_waiting_jobs()
 
 
 @shared_task(name="metering.watch_agents", ignore_result=True)

@@ -18,6 +18,7 @@ from tenants.models import TenantQuerySet
 from tenants.selectors.workspaces import clock_offset_of, moved_clocks
 from tenants.services.auditing import AuditNote, record_audits
 from tenants.services.changes import plain
+from tenants.services.each_workspace import EachWorkspace, tenants_of
 from tenants.services.epochs import bump_epochs
 
 CHUNK: Final = 500
@@ -40,9 +41,17 @@ def archive_ended_agents(now: datetime | None = None, *, tenant_id: UUID | None 
         at += clock_offset_of(tenant_id)
         return _archive(_unarchived().for_tenant(tenant_id), at - LAST_WORDS, at)
     moved = dict(moved_clocks())
-    archived = _archive(_unarchived().exclude(tenant_id__in=moved), at - LAST_WORDS, at)
+    rest = _unarchived().exclude(tenant_id__in=moved)
+    each = EachWorkspace("archive_ended_agents")
+    archived = each.together(
+        lambda: _archive(rest, at - LAST_WORDS, at),
+        one=lambda id: _archive(_unarchived().for_tenant(id), at - LAST_WORDS, at),
+        concerned=lambda: tenants_of(rest.filter(Q(spawned=True, expires_at__lte=at - LAST_WORDS) | _below_ended)),
+    )
     for moved_id, offset in moved.items():
-        archived += _archive(_unarchived().for_tenant(moved_id), at + offset - LAST_WORDS, at + offset)
+        with each.of(moved_id):
+            archived += _archive(_unarchived().for_tenant(moved_id), at + offset - LAST_WORDS, at + offset)
+    each.tell()
     return archived
 
 

@@ -1,6 +1,7 @@
 """Notices that a licence is about to expire, each once for every expiry."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from tenants.models import TenantQuerySet
 from tenants.selectors.workspaces import clock_offset_of, moved_clocks
 from tenants.services.auditing import record_audit
 from tenants.services.changes import plain
+from tenants.services.each_workspace import EachWorkspace, tenants_of
 from tenants.services.outbox import OutgoingEvent, emit_events
 
 CHUNK: Final = 500
@@ -39,10 +41,23 @@ def tell_expiring_licenses(now: datetime | None = None, *, tenant_id: UUID | Non
     moved = dict(moved_clocks())
     told = 0
     # The nearest notice first: whoever is given it has no need of those before it.
+    rest = License.objects.exclude(tenant_id__in=moved)
+    each = EachWorkspace("tell_expiring_licenses")
     for days in _wanted():
-        told += _tell(License.objects.exclude(tenant_id__in=moved), days, at)
-        told += sum(_tell(License.objects.for_tenant(id), days, at + offset) for id, offset in moved.items())
+        told += each.together(
+            partial(_tell, rest, days, at),
+            one=partial(_tell_one, days, at),
+            concerned=partial(tenants_of, rest.filter(expires_at__gt=at, expires_at__lte=at + timedelta(days=days))),
+        )
+        for moved_id, offset in moved.items():
+            with each.of(moved_id):
+                told += _tell_one(days, at + offset, moved_id)
+    each.tell()
     return told
+
+
+def _tell_one(days: int, at: datetime, tenant_id: UUID) -> int:
+    return _tell(License.objects.for_tenant(tenant_id), days, at)
 
 
 def _wanted() -> list[int]:

@@ -14,6 +14,7 @@ from tenants.models import TenantQuerySet
 from tenants.selectors.workspaces import clock_offset_of, moved_clocks
 from tenants.services.auditing import record_audit
 from tenants.services.changes import plain
+from tenants.services.each_workspace import EachWorkspace, tenants_of
 from tenants.services.outbox import OutgoingEvent, emit_events
 
 CHUNK: Final = 500
@@ -33,9 +34,16 @@ def expire_licenses(now: datetime | None = None, *, tenant_id: UUID | None = Non
         return _note(_unnoted().for_tenant(tenant_id), at, until=at + clock_offset_of(tenant_id))
     moved = dict(moved_clocks())
     passed = _unnoted().exclude(tenant_id__in=moved)
-    noted = _note(passed, at, until=at)
+    each = EachWorkspace("expire_licenses")
+    noted = each.together(
+        lambda: _note(passed, at, until=at),
+        one=lambda id: _note(_unnoted().for_tenant(id), at, until=at),
+        concerned=lambda: tenants_of(passed.filter(expires_at__lte=at)),
+    )
     for moved_id, offset in moved.items():
-        noted += _note(_unnoted().for_tenant(moved_id), at, until=at + offset)
+        with each.of(moved_id):
+            noted += _note(_unnoted().for_tenant(moved_id), at, until=at + offset)
+    each.tell()
     return noted
 
 

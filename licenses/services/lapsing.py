@@ -12,6 +12,7 @@ from licenses.services.activations import tell_lapsed
 from tenants.domain.actors import worker
 from tenants.models import TenantQuerySet
 from tenants.selectors.workspaces import clock_offset_of, moved_clocks
+from tenants.services.each_workspace import EachWorkspace, tenants_of
 from tenants.services.outbox import emit_events
 
 CHUNK: Final = 500
@@ -29,9 +30,17 @@ def lapse_activations(now: datetime | None = None, *, tenant_id: UUID | None = N
     if tenant_id is not None:
         return _note(_unnoted().for_tenant(tenant_id), at, until=at + clock_offset_of(tenant_id))
     moved = dict(moved_clocks())
-    noted = _note(_unnoted().exclude(tenant_id__in=moved), at, until=at)
+    passed = _unnoted().exclude(tenant_id__in=moved)
+    each = EachWorkspace("lapse_activations")
+    noted = each.together(
+        lambda: _note(passed, at, until=at),
+        one=lambda id: _note(_unnoted().for_tenant(id), at, until=at),
+        concerned=lambda: tenants_of(passed.filter(expires_at__lte=at)),
+    )
     for moved_id, offset in moved.items():
-        noted += _note(_unnoted().for_tenant(moved_id), at, until=at + offset)
+        with each.of(moved_id):
+            noted += _note(_unnoted().for_tenant(moved_id), at, until=at + offset)
+    each.tell()
     return noted
 
 

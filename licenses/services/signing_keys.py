@@ -25,6 +25,7 @@ from tenants.models import Tenant
 from tenants.services import fields
 from tenants.services.auditing import record_audit
 from tenants.services.changes import apply_changes
+from tenants.services.each_workspace import EachWorkspace
 from tenants.services.epochs import publish_statuses
 from tenants.services.outbox import emit_event
 
@@ -84,15 +85,17 @@ def rotate_due_keys(now: datetime | None = None) -> int:
     at = now or real_clock().now()
     active = SigningKey.objects.filter(status=SigningKeyStatus.ACTIVE).select_related("tenant")
     rotated = 0
+    each = EachWorkspace("rotate_signing_keys")
     for key in active.order_by("created_at", "id").iterator(chunk_size=500):
         if key.created_at > at - _term(key.tenant):
             continue
-        with transaction.atomic():
+        with each.of(key.tenant_id), transaction.atomic():
             _lock(key.tenant_id)
             # Another run may have been quicker.
             if SigningKey.objects.filter(pk=key.pk, status=SigningKeyStatus.ACTIVE).exists():
                 _rotate(key.tenant_id, ROTATOR, "", compromised=False)
                 rotated += 1
+    each.tell()
     return rotated
 
 

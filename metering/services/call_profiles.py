@@ -15,6 +15,7 @@ from metering.domain.runaway import PROFILE_HOURS, RunawayRule
 from metering.models import CallProfile
 from metering.selectors.runaway import Policies, all_policies
 from tenants.models import Tenant
+from tenants.services.each_workspace import EachWorkspace
 
 #: Minutes that are looked at each time: more than an hour, so that one that a worker missed is made up for.
 _MINUTES: Final = 70
@@ -25,12 +26,16 @@ def profile_calls(*, now: datetime | None = None) -> int:
     """Note the busiest minute of each hour of every agent in workspaces that compare agents with their past.
 
     Looking again changes nothing. While Valkey is away nothing is noted. How many profiles were written.
+    Raises WorkspacesFailedError once all others are noted.
     """
     now = now or real_clock().now()
     written = 0
+    each = EachWorkspace("profile_calls")
     for policies in all_policies():
-        if _compares(policies):
-            written += _profile_tenant(policies.tenant, int(now.timestamp()) // 60)
+        with each.of(policies.tenant.pk):
+            if _compares(policies):
+                written += _profile_tenant(policies.tenant, int(now.timestamp()) // 60)
+    each.tell()
     return written
 
 

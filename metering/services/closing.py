@@ -5,6 +5,7 @@ ledger's order. Killed anywhere, a chunk is closed or it is not, and whoever com
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -25,6 +26,7 @@ from metering.services.overage_records import (
 )
 from metering.services.rolling import remove_left_windows
 from tenants.models import Tenant
+from tenants.services.each_workspace import EachWorkspace
 from tenants.services.locks import lock_configuration, lock_number
 
 #: Balances in one transaction.
@@ -79,19 +81,33 @@ def close_periods(
     """Close what ended longer ago than the grace for late events, by each workspace's own clock.
 
     With `before`, close what ended by then, without waiting for the grace. `now` is real time. `on_progress` is called
-    after each chunk, outside its transaction. Twice, or twice at once, is the same as once.
+    after each chunk, outside its transaction. Twice, or twice at once, is the same as once. Without `tenant` it raises
+    WorkspacesFailedError once all others are closed.
     """
     now = now or real_clock().now()
     closed = Closed()
+    each = EachWorkspace("close_periods")
     for tenant_id, offset in _tenants_with_ended_periods(now, before, tenant).items():
-        theirs = now + offset
-        cutoff = theirs - settings.PERMETER_CLOSE_GRACE if before is None else min(before, theirs)
-        while due := _due(tenant_id, cutoff, closed.refused):
-            _close(tenant_id, due, at=theirs, closed=closed)
-            if on_progress is not None:
-                on_progress(closed)
-        remove_left_windows(tenant_id, at=theirs)
+        # Whoever closes one workspace's periods is told what stands against it.
+        with nullcontext() if tenant is not None else each.of(tenant_id):
+            _close_tenant(tenant_id, now + offset, before, closed, on_progress)
+    each.tell()
     return closed
+
+
+def _close_tenant(
+    tenant_id: UUID,
+    at: datetime,
+    before: datetime | None,
+    closed: Closed,
+    on_progress: Callable[[Closed], None] | None,
+) -> None:
+    cutoff = at - settings.PERMETER_CLOSE_GRACE if before is None else min(before, at)
+    while due := _due(tenant_id, cutoff, closed.refused):
+        _close(tenant_id, due, at=at, closed=closed)
+        if on_progress is not None:
+            on_progress(closed)
+    remove_left_windows(tenant_id, at=at)
 
 
 def _tenants_with_ended_periods(

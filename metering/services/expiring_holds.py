@@ -19,6 +19,7 @@ from metering.models import Hold
 from metering.services.array_literals import numbers, uuids
 from tenants.models import Tenant
 from tenants.selectors.workspaces import clock_offset_of
+from tenants.services.each_workspace import EachWorkspace
 from tenants.services.outbox import OutgoingEvent, emit_events
 
 #: Holds in one transaction.
@@ -28,6 +29,11 @@ _DUE = """
 SELECT id FROM metering_hold WHERE status = 'open' AND expires_at <= %(now)s
     AND NOT tenant_id = ANY(%(moved)s)
 ORDER BY expires_at LIMIT %(chunk)s
+"""
+
+_CONCERNED = """
+SELECT DISTINCT tenant_id FROM metering_hold WHERE status = 'open' AND expires_at <= %(now)s
+    AND NOT tenant_id = ANY(%(moved)s)
 """
 
 _DUE_IN = """
@@ -69,16 +75,24 @@ UPDATE metering_hold SET status = 'expired', closed_at = %s, updated_at = clock_
 def expire_holds(*, now: datetime | None = None, tenant_id: UUID | None = None) -> int:
     """End every open hold that has run out by its workspace's clock; how many.
 
-    `now` is real time; with `tenant_id` only this workspace is looked at.
+    `now` is real time; with `tenant_id` only this workspace is looked at, else WorkspacesFailedError tells at the end
+    where it failed.
     """
     now = now or real_clock().now()
     if tenant_id is not None:
         return _expire_due(_DUE_IN, now + clock_offset_of(tenant_id), tenant=tenant_id)
     moved = Tenant.objects.filter(clock_offset__isnull=False).values_list("id", "clock_offset")
     offsets = {id: offset or timedelta(0) for id, offset in moved}
-    ended = _expire_due(_DUE, now, moved=list(offsets))
+    each = EachWorkspace("expire_holds")
+    ended = each.together(
+        lambda: _expire_due(_DUE, now, moved=list(offsets)),
+        one=lambda id: _expire_due(_DUE_IN, now, tenant=id),
+        concerned=lambda: _read(_CONCERNED, {"now": now, "moved": list(offsets)}),
+    )
     for moved_id, offset in offsets.items():
-        ended += _expire_due(_DUE_IN, now + offset, tenant=moved_id)
+        with each.of(moved_id):
+            ended += _expire_due(_DUE_IN, now + offset, tenant=moved_id)
+    each.tell()
     return ended
 
 

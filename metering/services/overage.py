@@ -29,6 +29,7 @@ from metering.services.overage_records import (
     withdraw_records,
     write_records,
 )
+from tenants.services.each_workspace import EachWorkspace
 
 WORK = "overage"
 #: The cursor that says when all open periods were last looked at.
@@ -67,7 +68,8 @@ License = tuple[UUID, UUID]
 def accrue_overage(*, everything: bool = False, now: datetime | None = None) -> int:
     """Bring the open overage records up to date; how many changed.
 
-    `everything` looks at all open periods, whether or not anything has happened in them.
+    `everything` looks at all open periods, whether or not anything has happened in them. Raises WorkspacesFailedError
+    once all other workspaces are up to date.
     """
     now = now or real_clock().now()
     name = cursor_name(WORK)
@@ -80,13 +82,16 @@ def accrue_overage(*, everything: bool = False, now: datetime | None = None) -> 
     else:
         licenses = _touched(position, position.moved_at)
     changed = 0
+    each = EachWorkspace("accrue_overage")
     for first in range(0, len(licenses), CHUNK):
-        changed += _accrue(licenses[first : first + CHUNK])
+        changed += _accrue_each(licenses[first : first + CHUNK], each)
+    # A workspace that failed is looked at again with all others, every ten minutes.
     move_cursor(name, end, now)
     if everything:
         whole = cursor_name(WHOLE)
         ensure_cursor(whole)
         move_cursor(whole, end, now)
+    each.tell()
     return changed
 
 
@@ -94,6 +99,14 @@ def accrue_overage_of(tenant_id: UUID) -> int:
     """Bring all open overage records of one workspace up to date, without moving any cursor; how many changed."""
     licenses = [pair for pair in _every() if pair[0] == tenant_id]
     return sum(_accrue(licenses[first : first + CHUNK]) for first in range(0, len(licenses), CHUNK))
+
+
+def _accrue_each(licenses: Sequence[License], each: EachWorkspace) -> int:
+    return each.together(
+        lambda: _accrue(licenses),
+        one=lambda tenant_id: _accrue([pair for pair in licenses if pair[0] == tenant_id]),
+        concerned=lambda: sorted({tenant_id for tenant_id, _ in licenses}),
+    )
 
 
 def _accrue(licenses: Sequence[License]) -> int:

@@ -33,6 +33,7 @@ from metering.services.runaway_incidents import end_incident, in_force, open_inc
 from metering.services.runaway_spend import Spend, finish, new_spend, spend_on
 from tenants.models import Tenant
 from tenants.selectors.clocks import clock_of
+from tenants.services.each_workspace import EachWorkspace
 
 log = structlog.get_logger(__name__)
 
@@ -47,15 +48,22 @@ class Watch:
 
 
 def watch_agents(*, now: datetime | None = None) -> Watch:
-    """Look once at every workspace with a policy or an open incident. `now` is real time, for tests."""
+    """Look once at every workspace with a policy or an open incident. `now` is real time, for tests.
+
+    Raises WorkspacesFailedError once all others were looked at.
+    """
     now = now or real_clock().now()
     watch = Watch()
     found = all_policies()
     if not found:
         return watch
     spend = new_spend({each.tenant: _meters(each) for each in found}, now=now)
+    each = EachWorkspace("watch_agents")
     for policies in found:
-        _watch_tenant(policies, spend, now, watch)
+        with each.of(policies.tenant.pk):
+            _watch_tenant(policies, spend, now, watch)
+    each.tell()
+    # Not where a workspace failed: who spent something there is looked at again.
     finish(spend, now=now)
     return watch
 

@@ -14,6 +14,7 @@ from metering.services.closing import Closed, close_periods
 from metering.services.import_jobs import IMPORT_USAGE, discard_upload, import_upload
 from metering.services.statements import issue_due_statements
 from tenants.models import Job
+from tenants.services.each_workspace import EachWorkspace
 from tenants.services.jobs import JobFailedError, LeaseLostError, claim_job, fail_job, finish_job, renew_lease
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,20 @@ def run_job(*, job_id: UUID | None = None) -> bool:
     job = claim_job(kinds=tuple(_WORK), job_id=job_id, lease=_LEASE)
     if job is None:
         return False
+    _do(job)
+    return True
+
+
+def run_waiting_jobs() -> None:
+    """Do all jobs that wait or whose worker died. Raises WorkspacesFailedError once all others are done."""
+    each = EachWorkspace("run_waiting_jobs")
+    while (job := claim_job(kinds=tuple(_WORK), job_id=None, lease=_LEASE)) is not None:
+        with each.of(job.tenant_id):
+            _do(job)
+    each.tell()
+
+
+def _do(job: Job) -> None:
     log.info("job.started", job=job.public_id, kind=job.kind)
     try:
         work = _WORK.get(job.kind)
@@ -50,7 +65,6 @@ def run_job(*, job_id: UUID | None = None) -> bool:
         log.warning("job.failed", job=job.public_id, kind=job.kind, code=failed.code)
     except LeaseLostError:
         log.warning("job.lease_lost", job=job.public_id, kind=job.kind)
-    return True
 
 
 def _close_periods(job: Job) -> Mapping[str, Any]:

@@ -31,6 +31,7 @@ from tenants.domain.actors import Actor, worker
 from tenants.models import Customer, Tenant
 from tenants.selectors.clocks import clock_of
 from tenants.services.auditing import record_audit
+from tenants.services.each_workspace import EachWorkspace
 from tenants.services.locks import lock_configuration
 from tenants.services.outbox import emit_event
 
@@ -99,9 +100,14 @@ def issue_due_statements(tenant: Tenant, *, on_progress: Callable[[int], None] |
 
 
 def issue_all_due_statements() -> int:
-    """Issue what is due in every workspace."""
-    tenants = Tenant.objects.in_bulk(tenants_to_bill())
-    return sum(issue_due_statements(tenant) for tenant in tenants.values())
+    """Issue what is due in every workspace. Raises WorkspacesFailedError once all others have theirs."""
+    issued = 0
+    each = EachWorkspace("issue_statements")
+    for tenant in Tenant.objects.in_bulk(tenants_to_bill()).values():
+        with each.of(tenant.id):
+            issued += issue_due_statements(tenant)
+    each.tell()
+    return issued
 
 
 def _month_ending_after(tenant: Tenant, at: datetime) -> Window:

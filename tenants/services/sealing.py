@@ -17,6 +17,7 @@ from common.canonical import canonical_json
 from common.clock import real_clock
 from tenants.models import AuditChain, AuditEntry, AuditSeal, Tenant, TenantQuerySet
 from tenants.services.auditing import commitment
+from tenants.services.each_workspace import EachWorkspace
 
 GENESIS = bytes(32)
 CHUNK = 500
@@ -51,13 +52,20 @@ def seal_audit(tenant_id: UUID | None = None, *, everything: bool = False) -> in
     """Seal what is not sealed yet, of one tenant or of all; how many entries were.
 
     Looks back an hour, or over all of the trail with `everything`. Safe to run twice and in parallel.
-    Readers of the trail call it first, so that they never see a gap.
+    Readers of the trail call it first, so that they never see a gap. Without a tenant it raises WorkspacesFailedError
+    once all others are sealed.
     """
     since = None if everything else real_clock().now() - _LOOK_BACK
     if tenant_id is not None:
         return _seal_tenant(tenant_id, since)
     waiting = _unsealed(since).order_by().values_list("tenant_id", flat=True).distinct()
-    return sum(_seal_tenant(each, since) for each in waiting)
+    sealed = 0
+    each = EachWorkspace("seal_audit")
+    for waiting_id in waiting:
+        with each.of(waiting_id):
+            sealed += _seal_tenant(waiting_id, since)
+    each.tell()
+    return sealed
 
 
 def entry_hash(entry: AuditEntry, *, sequence: int, previous_hash: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 from threading import Thread
+from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connections
@@ -14,10 +16,14 @@ from licenses.services.agent_states import resume_agent, revoke_agent, suspend_a
 from licenses.services.call_counts import counts_key
 from licenses.services.gate import GateCommand, check_gate, note_refusal, write_refusals
 from licenses.services.throttles import read_throttle
+from metering.domain.runaway import Reading
 from metering.models import RunawayIncident
+from metering.selectors.runaway import Policies, all_policies
+from metering.services import runaway_guard
 from metering.services.runaway_guard import watch_agents
 from metering.services.runaway_policies import set_agent_policy
 from tenants.models import AuditEntry, OutboxEvent
+from tenants.services.each_workspace import WorkspacesFailedError
 from tests.factories import ACTOR, make_shop
 from tests.metering.runaway_world import MINUTE, NOW, TO_TEN, World, calls_rule, look, multiple_rule, share_rule
 
@@ -340,3 +346,27 @@ def test_guard__notifying_policy_taken_away__ends_its_episode(world: World) -> N
     world.plan_rules()
 
     assert look(NOW + timedelta(seconds=5)).ended == [world.incident.public_id]
+
+
+def test_guard__one_workspace_fails__the_others_are_looked_at_and_it_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = World()
+    for each in (world, other):
+        each.plan_rules(calls_rule(100))
+        each.called(101)
+    first, second = sorted(
+        (world, other), key=lambda each: [found.tenant for found in all_policies()].index(each.tenant)
+    )
+    real = runaway_guard.readings_of
+
+    def fail(policies: Policies, *given: Any) -> dict[UUID, Reading]:
+        if policies.tenant == first.tenant:
+            raise ZeroDivisionError
+        return real(policies, *given)
+
+    monkeypatch.setattr(runaway_guard, "readings_of", fail)
+    with pytest.raises(WorkspacesFailedError) as told:
+        look()
+    assert told.value.tenant_ids == (first.tenant.id,)
+    assert [incident.tenant_id for incident in RunawayIncident.objects.all()] == [second.tenant.id]
