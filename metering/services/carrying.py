@@ -10,11 +10,13 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import F
 
 from metering.domain.allowances import carried_of
+from metering.domain.enums import Scope
 from metering.domain.numbers import EXACT, ZERO
 from metering.domain.terms import CarryOver
-from metering.models import Balance
+from metering.models import Balance, Quota
 from metering.selectors.carrying import Before, before, brought_into
 from metering.services.array_literals import numbers
 from metering.services.rolling import window_lock
@@ -62,6 +64,19 @@ def _lock_makers(specs: Mapping[UUID, BalanceSpec]) -> None:
     locks = {window_lock(spec.quota.key, spec.quota.subject_id) for spec in specs.values()}
     with connection.cursor() as cursor:
         cursor.execute(_LOCK_MAKERS, [numbers(sorted_lock_numbers(locks))])
+
+
+def carry_over_of(balance: Balance) -> CarryOver | None:
+    """How a balance's quota carries over, or did when it last held: for one that holds for its subject no more."""
+    quotas = Quota.objects.for_tenant(balance.tenant_id).filter(key=balance.quota_key)
+    if balance.plan_id is not None:
+        quotas = quotas.filter(plan_id=balance.plan_id)
+    elif balance.scope != Scope.TENANT:
+        quotas = quotas.filter(**{f"{balance.scope}_id": balance.subject_id})
+    quota = quotas.order_by(F("archived_at").desc(nulls_first=True), "-created_at").first()
+    if quota is None or quota.carry_over_since is None:
+        return None
+    return CarryOver(quota.carry_over_limit if quota.carry_over else ZERO, quota.carry_over_since)
 
 
 def pass_on(balance: Balance, more: Decimal, carry_over: CarryOver) -> None:

@@ -23,7 +23,7 @@ from licenses.selectors.access import load_agent, load_license
 from metering.domain.digests import Digest
 from metering.domain.dimensions import matches
 from metering.domain.enums import Aggregation, EventKind
-from metering.domain.numbers import EXACT
+from metering.domain.numbers import EXACT, ZERO
 from metering.domain.quota_keys import event_digest
 from metering.domain.requests import Line, Request, Verdict
 from metering.domain.terms import Caller, MeterTerms, QuotaTerms
@@ -38,10 +38,11 @@ from metering.selectors.corrections import (
     used_of,
 )
 from metering.selectors.terms import load_caller
-from metering.services.carrying import pass_on
+from metering.services.carrying import carry_over_of, pass_on
 from metering.services.ledger import post
 from metering.services.overage_corrections import bill_corrected_balances
 from metering.services.recounting import recount_balances
+from metering.services.recovering import tell_recovered
 from metering.services.specs import BalanceSpec
 from metering.services.taking_up import attach_balances
 from tenants.domain.actors import Actor
@@ -186,19 +187,40 @@ class Correcting:
         counted = used_of(self.tenant.id, taken_back)
         recount_balances(self.tenant.id, taken_back)
         self._carry_on(done, counted)
+        after = used_of(self.tenant.id, touched)
+        self._tell_recovered({id for id in taken_back if after[id] < before[id]})
         # What only went down is no reason to bill a period that was closed without a bill.
-        risen = {id for id, used in used_of(self.tenant.id, touched).items() if used > before[id]}
+        risen = {id for id, used in after.items() if used > before[id]}
         bill_corrected_balances(tenant_id=self.tenant.id, balances=touched, risen=risen, at=self.at, reason=reason)
 
     def _carry_on(self, done: Sequence[Request], counted: Mapping[UUID, Decimal]) -> None:
-        """What a period left changes with what was counted anew; of all else the ledger has carried it on."""
-        places = {place.balance_id: place for request in done for line in request.lines for place in line.places or ()}
+        """What a period left changes with what was counted anew, or under a quota that holds for nobody concerned now.
+
+        Of all else the ledger has carried it on.
+        """
         used = used_of(self.tenant.id, counted)
-        for balance in Balance.objects.for_tenant(self.tenant).filter(id__in=list(counted)).order_by("period_start"):
-            place = places[balance.id]
-            carry_over = place.quota.carry_over if place.quota and place.balance_id == place.own else None
+        left = {id: EXACT.subtract(counted[id], used[id]) for id in counted}
+        terms: dict[UUID, QuotaTerms | None] = {}
+        for line in (line for request in done for line in request.lines):
+            for place in line.places or ():
+                if place.balance_id != place.own:
+                    left.pop(place.balance_id, None)
+                    continue
+                terms[place.balance_id] = place.quota
+                if place.quota is None and line.meter.aggregation.adds_up:
+                    left[place.balance_id] = EXACT.subtract(left.get(place.balance_id, ZERO), line.quantity)
+        for balance in Balance.objects.for_tenant(self.tenant).filter(id__in=list(left)).order_by("period_start"):
+            quota = terms[balance.id]
+            carry_over = carry_over_of(balance) if quota is None else quota.carry_over
             if carry_over is not None:
-                pass_on(balance, EXACT.subtract(counted[balance.id], used[balance.id]), carry_over)
+                pass_on(balance, left[balance.id], carry_over)
+
+    def _tell_recovered(self, lowered: set[UUID]) -> None:
+        """Of balances that were counted anew; of those that add up the ledger has told."""
+        rows = Balance.objects.for_tenant(self.tenant).filter(id__in=list(lowered), closed_at__isnull=True)
+        owners = list(rows.values_list("quota_key", "subject_id"))
+        if owners:
+            tell_recovered(self.tenant, {key for key, _ in owners}, subject_ids={subject for _, subject in owners})
 
     def _quotas_of(self, event: UsageEvent) -> tuple[QuotaTerms, ...]:
         """The quotas that hold for the event's agent or licence today."""

@@ -12,7 +12,10 @@ from metering.domain.requests import Request, Verdict
 from metering.models import Balance, TopUp, UsageEvent
 from metering.services.adjusting import adjust_usage
 from metering.services.closing import close_periods
+from metering.services.license_plans import update_license_with_terms
 from metering.services.meters import update_meter
+from metering.services.plan_terms import create_plan_with_terms
+from metering.services.quotas import archive_quota
 from metering.services.verification import verify_ledger
 from tenants.models import OutboxEvent
 from tests.factories import ACTOR
@@ -63,6 +66,56 @@ def test_void__in_the_period_before__goes_on_to_what_is_carried_up_to_the_most(c
 
     assert (carried(tomorrow), status(world, tomorrow).remaining) == (8, 17)
     assert sound()
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_void__under_a_plan_that_holds_no_more__goes_on_to_the_period_that_it_still_bills(moved: bool) -> None:
+    world = make_world()
+    quota = carrying(world, on="plan", mode="soft", carry_over_since=NOW)
+    world.post(world.request("6", id="a", at=NOW))
+    tomorrow = NOW + DAY
+    world.post(world.request("20", at=tomorrow))
+    assert carried(tomorrow) == 4
+    set_clock(world, tomorrow)
+    if moved:
+        create_plan_with_terms(tenant=world.tenant, actor=ACTOR, code="team", name="Team", product="researcher")
+        update_license_with_terms(tenant=world.tenant, license_id=world.license.id, actor=ACTOR, plan="team")
+    else:
+        archive_quota(tenant=world.tenant, quota_id=quota.id, actor=ACTOR)
+
+    adjust(world, "a", "-1")
+    assert carried(tomorrow) == 5
+    void(world, "a")
+
+    assert carried(tomorrow) == 10
+    assert sound()
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "quantities", "limit"), [("max", "579", "8"), ("latest", "579", "8"), ("unique", "579", "3")]
+)
+@pytest.mark.parametrize("mode", ["hard", "soft"])
+def test_void__of_what_does_not_add_up__tells_once_that_an_exceeded_quota_recovered(
+    aggregation: str, quantities: str, limit: str, mode: str
+) -> None:
+    world = make_world()
+    world.meter.aggregation = aggregation
+    world.meter.save()
+    limit = str(Decimal(limit) - (1 if aggregation == "unique" and mode == "soft" else 0))
+    world.quota(limit, mode=mode)
+    set_clock(world, NOW)
+    for place, quantity in enumerate(quantities):
+        world.post(world.request(quantity, id=quantity, at=NOW + timedelta(seconds=place)))
+    assert OutboxEvent.objects.filter(type="quota.exceeded").count() == 1
+
+    void(world, "9")
+    [told] = OutboxEvent.objects.filter(type="quota.recovered")
+    assert told.data["used"] == {"unique": "2"}.get(aggregation, "7")
+    void(world, "7")
+    assert OutboxEvent.objects.filter(type="quota.recovered").count() == 1
+
+    world.post(*[world.request(each, id=f"{each} again", at=NOW + timedelta(seconds=9)) for each in quantities])
+    assert OutboxEvent.objects.filter(type="quota.exceeded").count() == 2
 
 
 def test_adjustment__in_the_period_before__goes_on_both_ways() -> None:
