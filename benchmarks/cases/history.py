@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,6 +18,8 @@ SMALL, LARGE = 1_000_000, 10_000_000
 NEW = 100_000
 AGENTS = 100
 _DAYS = 28
+#: Days that are those of UTC, and days that end at other instants.
+_ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata")
 
 _HISTORY = """
 INSERT INTO metering_usageevent (id, tenant_id, customer_id, license_id, agent_id, agent_path, meter_id, client_id,
@@ -43,8 +46,17 @@ def run(stack: BenchStack, small: int = SMALL, large: int = LARGE, new: int = NE
         while written < events:
             portion = min(1_000_000, events - written)
             _write(shop, meter_id, portion)
+            bare = _group_by(shop) if not written else 0.0
+            took = _timed(_roll_up)
+            if not written:
+                yield line(
+                    f"rollup_of_{portion}_new_events",
+                    took,
+                    "s",
+                    "a bare INSERT ... SELECT ... GROUP BY of the same rows",
+                    bare,
+                )
             written += portion
-            _roll_up()
         _analyze()
         rolled.append(median([_roll_up_of(shop, meter_id, new) for _ in range(3)]))
         yield from _chart(shop, events)
@@ -60,13 +72,13 @@ def _chart(shop: Shop, events: int) -> Iterator[dict[str, Any]]:
     meter = Meter.objects.get(tenant_id=shop.tenant_id, code=METER)
     now = datetime.now(UTC)
 
-    def chart() -> None:
+    def chart(zone: str) -> None:
         query_usage(
             UsageQuery(
                 meter=meter,
                 start=now - timedelta(days=_DAYS),
                 end=now,
-                timezone=ZoneInfo("UTC"),
+                timezone=ZoneInfo(zone),
                 license_id=agent.license_id,
                 window=UsageWindow.DAY,
             )
@@ -75,10 +87,15 @@ def _chart(shop: Shop, events: int) -> Iterator[dict[str, Any]]:
     def look_up() -> None:
         Agent.objects.get(id=agent.id)
 
-    asked, looked = _milliseconds(chart), _milliseconds(look_up)
-    yield line(
-        f"usage_chart_vs_key_look_up_at_{events}", asked, "ms for a license's month by day", "a row by its key", looked
-    )
+    for zone in _ZONES:
+        asked, looked = _milliseconds(partial(chart, zone)), _milliseconds(look_up)
+        yield line(
+            f"usage_chart_vs_key_look_up_at_{events}_in_{zone}",
+            asked,
+            "ms for a license's month by day",
+            "a row by its key",
+            looked,
+        )
 
 
 def _milliseconds(work: Callable[[], object], times: int = 50) -> float:
@@ -105,6 +122,21 @@ def _write(shop: Shop, meter_id: Any, events: int) -> None:
                 "agents": AGENTS,
             },
         )
+
+
+def _group_by(shop: Shop) -> float:
+    """Into a table without any index, once."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        begun = time.perf_counter()
+        cursor.execute(
+            "CREATE TABLE bench_group_by AS SELECT date_bin('15 minutes', occurred_at, 'epoch'::timestamptz),"
+            " tenant_id, meter_id, customer_id, license_id, agent_id, dimensions, sum(quantity), count(*)"
+            " FROM metering_usageevent WHERE tenant_id = %s GROUP BY 1, 2, 3, 4, 5, 6, 7",
+            [shop.tenant_id],
+        )
+        return time.perf_counter() - begun
 
 
 def _roll_up_of(shop: Shop, meter_id: Any, events: int) -> float:

@@ -35,12 +35,13 @@ FROM (SELECT xid, div(sum(events) OVER (ORDER BY xid) - events, %(chunk)s) AS pa
 GROUP BY part ORDER BY 1
 """
 
+# In the order of their ids, which begin with the time: each index is then written at a few places, not all over.
 _INSERT = """
 WITH {buckets}
 INSERT INTO metering_usagerollup (id, tenant_id, size, bucket_start, meter_id, customer_id, license_id, agent_id,
                                   dimensions, total, events)
 SELECT id, tenant_id, size, bucket_start, meter_id, customer_id, license_id, agent_id, dimensions::jsonb, total, events
-FROM buckets
+FROM buckets ORDER BY id
 ON CONFLICT (id) DO UPDATE SET total = metering_usagerollup.total + excluded.total,
                                events = metering_usagerollup.events + excluded.events
 """
