@@ -170,6 +170,7 @@ def test_budget__let_through__is_within_every_parents_quota_that_counts_all_of_i
 
     class Budget:
         meter = None
-        period, filter, limit, ceiling = asked.period, asked.filter, asked.limit, None
+        period, rolling_seconds = asked.period, None
+        filter, limit, ceiling = asked.filter, asked.limit, None
 
     assert (budget_excess(Budget(), parents, meter_id=asked.meter_id) is None) == within

@@ -246,7 +246,7 @@ def _quota(on: dict[str, Any], meter: str, limit: int, mode: str) -> dict[str, A
 
 def _balances(product: Product, agent: str) -> list[tuple[Any, ...]]:
     """(scope, meter, used, held) of every quota of an agent."""
-    return sorted((row[0], row[1], row[7], row[8]) for row in product.standing(agent))
+    return sorted((row[0], row[1], row[8], row[9]) for row in product.standing(agent))
 
 
 def _expected(tally: Tally, agent: str) -> list[tuple[Any, ...]]:
