@@ -1,7 +1,7 @@
 # Everything works from a fresh clone with Python 3.11 or newer and make: the first target that needs it makes .venv.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format verify bench bench-growth lock clean
+.PHONY: help run test lint format verify bench bench-quick bench-growth lock clean
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -9,7 +9,7 @@ COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --g
 	--no-header --no-emit-index-url --no-emit-find-links
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 run: .venv/.run ## set everything up and serve on PORT (8000), with all state in VAR_DIR (var/)
 	@.venv/bin/python -m licensing_site.stack run
@@ -33,16 +33,21 @@ format: .venv/.dev ## put code into the common form
 verify: .venv/.run ## prove the running stack's ledger: events = balances = roll-ups = overage
 	@.venv/bin/python -m licensing_site.stack verify
 
-bench: .venv/.dev ## measure, side by side with baselines; one JSON line each
-	@.venv/bin/python -m benchmarks
+bench: .venv/.bench ## measure, side by side with baselines and peers; one JSON line each, in 15 minutes
+	@.venv/bin/python -m benchmarks $(ARGS)
 
-bench-growth: .venv/.dev ## what must not grow with history, with up to ten million events; takes a while
-	@.venv/bin/python -m benchmarks history
+bench-quick: .venv/.bench ## the same with short rounds, in 3 minutes: for a look, not for a comparison
+	@.venv/bin/python -m benchmarks --quick $(ARGS)
+
+bench-growth: .venv/.bench ## curves: events, tenants, agents, depth (ARGS="--large" for 10^7 events, 10^6 agents)
+	@.venv/bin/python -m benchmarks --growth $(ARGS)
 
 lock: .venv/.dev ## resolve the dependencies anew (UPGRADE=--upgrade for newer versions) and write the lock files
 	$(COMPILE) $(UPGRADE) pyproject.toml --output-file requirements/run.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml --constraint requirements/run.txt --group test --group lint --group lock \
 		--output-file requirements/dev.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --constraint requirements/dev.txt --group test --group lint --group lock \
+		--group bench --output-file requirements/bench.txt
 	$(COMPILE) --group lock --constraint requirements/dev.txt --output-file requirements/bootstrap.txt
 
 clean: ## remove the state of a stack that does not run, .venv and caches
@@ -55,3 +60,6 @@ clean: ## remove the state of a stack that does not run, .venv and caches
 
 .venv/.dev: requirements/dev.txt requirements/bootstrap.txt requirements/sync
 	@requirements/sync "$(PYTHON)" dev
+
+.venv/.bench: requirements/bench.txt requirements/bootstrap.txt requirements/sync
+	@requirements/sync "$(PYTHON)" bench

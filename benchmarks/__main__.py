@@ -1,39 +1,117 @@
-"""`make bench`: a fresh stack of its own, every case beside its baseline in the same run, one JSON line each.
+"""`make bench`: every case beside its baseline in the same run, one JSON line each on standard output.
 
-A line is `{"bench", "value", "unit", "baseline", "baseline_value", "ratio"}`; `ratio` is value over baseline. Memory
-has a limit as its baseline. Nothing here passes or fails: numbers are for people.
+A line is `{"bench", "value", "unit", "baseline", "baseline_value", "ratio"}` and, after these, `spread` and what else
+was seen. Each group of cases has a stack of its own, started afresh; its settings, and what was left out for lack of
+time, go to standard error. Nothing here passes or fails: numbers are for people.
+
+    python -m benchmarks [--quick | --growth [--large]] [GROUP ...]
 """
 
+import argparse
 import json
 import os
+import signal
+import subprocess
 import sys
+import threading
+import time
 import traceback
+from collections.abc import Iterator, Sequence
 from importlib import import_module
+from typing import Any
 
+from benchmarks.groups import ALL, FIRST, GROWTH, THEN, Group
+from benchmarks.report import CONTRACT
 from benchmarks.stack import BenchStack
 
-CASES = ("doors", "ledger", "ledger_proof", "imports", "memory", "decisions", "signing", "activations", "agents")
-#: Take longer, and run only when they are named: `make bench-growth`.
-GROWTH = ("history",)
+#: Seconds for all of it, without growth.
+BUDGET = 870
+#: Times what a group is expected to take: then it hangs, and the others go on without it.
+PATIENCE = 4
 
 
-def main(names: list[str]) -> int:
-    """Run the named groups of cases, or all of them."""
-    unknown = [name for name in names if name not in (*CASES, *GROWTH)]
-    if unknown:
-        print(f"There is no {unknown[0]!r}: {', '.join((*CASES, *GROWTH))}.", file=sys.stderr)
-        return 2
+def main(arguments: Sequence[str]) -> int:
+    """Run the named groups, or all of a kind. 0 when each has come to its end."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join(group.name for group in ALL))
+    parser.add_argument("--quick", action="store_true", help="short rounds, all on one stack")
+    parser.add_argument("--growth", action="store_true", help="what must not grow")
+    parser.add_argument("--large", action="store_true", help="growth up to 10^7 events and 10^6 agents")
+    parser.add_argument("--here", action="store_true", help="all in this process and on one stack")
+    asked = parser.parse_args(arguments)
+    known = {group.name: group for group in ALL}
+    if unknown := [name for name in asked.groups if name not in known]:
+        parser.error(f"there is no {unknown[0]!r}: {', '.join(known)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    named = [known[name] for name in asked.groups]
+    if asked.here:
+        return _run_here(named)
+    os.environ |= {"PERMETER_BENCH_QUICK": str(int(asked.quick)), "PERMETER_BENCH_LARGE": str(int(asked.large))}
+    if asked.quick:
+        return _print_in_order([named or list(FIRST)])
+    groups = named or list(GROWTH if asked.growth else (*FIRST, *THEN))
+    budget = None if named or asked.growth else BUDGET
+    return _print_in_order([[group] for group in groups], budget)
+
+
+def _print_in_order(portions: Sequence[Sequence[Group]], budget: float | None = None) -> int:
+    """Run each portion in a process of its own; the contract's names come first, what else comes with them waits."""
+    begun = time.monotonic()
+    failed, skipped = False, []
+    waiting: list[str] = []
+    first_left = {group.name for portion in portions for group in portion} & {group.name for group in FIRST}
+    for portion in portions:
+        needed = sum(group.seconds for group in portion)
+        if budget and not first_left and time.monotonic() - begun + needed > budget:
+            skipped += [group.name for group in portion]
+            continue
+        process = _start(portion)
+        for text in _lines(process, PATIENCE * needed):
+            if first_left and _name(text) not in CONTRACT:
+                waiting.append(text)
+            else:
+                print(text, flush=True)
+        failed |= process.wait() != 0
+        first_left -= {group.name for group in portion}
+        if not first_left:
+            while waiting:
+                print(waiting.pop(0), flush=True)
+    if skipped:
+        _note({"left_out_for_lack_of_time": skipped, "how": f"python -m benchmarks {' '.join(skipped)}"})
+    _note({"took_seconds": round(time.monotonic() - begun)})
+    return 1 if failed else 0
+
+
+def _start(portion: Sequence[Group]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "benchmarks", "--here", *(group.name for group in portion)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _lines(process: subprocess.Popen[str], within: float) -> Iterator[str]:
+    """What it prints; it is ended where it takes too long, or where nobody reads on."""
+    alarm = threading.Timer(within, process.terminate)
+    alarm.start()
+    try:
+        for text in process.stdout or ():
+            yield text.rstrip("\n")
+    except BaseException:
+        process.terminate()
+        raise
+    finally:
+        alarm.cancel()
+        process.wait(90)
+
+
+def _run_here(groups: Sequence[Group]) -> int:
+    """All on one stack, one line after another."""
     failed = False
     stack = BenchStack()
     try:
         stack.start()
-        print(
-            json.dumps({"machine": {"cores": os.cpu_count(), "load": os.getloadavg()[0]}, **stack.settings()}),
-            flush=True,
-        )
-        for name in names or CASES:
+        _note({"groups": [group.name for group in groups], **stack.settings()})
+        for group in groups:
             try:
-                for line in import_module(f"benchmarks.cases.{name}").run(stack):
+                for line in import_module(f"benchmarks.cases.{group.name}").run(stack):
                     print(json.dumps(line), flush=True)
             except Exception:  # noqa: BLE001 - one broken case must not hide the others
                 traceback.print_exc()
@@ -41,6 +119,14 @@ def main(names: list[str]) -> int:
     finally:
         stack.stop()
     return 1 if failed else 0
+
+
+def _name(text: str) -> str:
+    return str(json.loads(text).get("bench"))
+
+
+def _note(what: dict[str, Any]) -> None:
+    print(json.dumps(what), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Load from outside: `wrk` where it is installed, as it is no bottleneck; else plain threads with connections."""
 
 import http.client
+import random
 import re
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -12,21 +14,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SECONDS = 5
-CLIENTS = 64
+from benchmarks import pace
 
 _WRK = """
-local keys = {%s}
-local body = [[%s]]
+local keys = {%(keys)s}
+local body = [[%(body)s]]
 local number = 0
 local thread = 0
+local fixed = nil
 setup = function(each) thread = thread + 1; each:set("thread", thread) end
 request = function()
+  if fixed then return fixed end
   number = number + 1
-  local id = string.format("%s-%%d-%%d", thread, number)
   local headers = {["Content-Type"] = "application/json"}
-  if #keys > 0 then headers["Authorization"] = "Bearer " .. keys[number %% #keys + 1] end
-  return wrk.format("POST", nil, headers, (body:gsub("@id@", id)))
+  if #keys > 0 then headers["Authorization"] = "%(scheme)s " .. keys[number %% #keys + 1] end
+  local id = string.format("%(tag)s-%%d-%%d", thread, number)
+  local text = wrk.format("POST", nil, headers, (body:gsub("@id@", id)))
+  if #keys == 0 and not body:find("@id@", 1, true) then fixed = text end
+  return text
 end
 done = function(summary, latency)
   io.write(string.format("figures %%d %%d %%d %%d %%d\\n", summary.requests, summary.duration,
@@ -34,33 +39,63 @@ done = function(summary, latency)
     latency:percentile(50), latency:percentile(99)))
 end
 """
+# Milliseconds between an answer and the next question of the same client, as strangers come: exponentially distributed.
+_PAUSES = """
+math.randomseed(%(seed)d)
+delay = function() return math.floor(0.5 - math.log(1 - math.random()) * %(pause)f) end
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Requests a second, errors, and latencies in milliseconds."""
+    """Requests a second, errors, latencies in milliseconds, and seconds that the client itself was on a core."""
 
     rate: float
     errors: int
     p50: float
     p99: float
+    seconds: float
+    cpu: float
 
 
-def post(url: str, *, body: str, keys: Sequence[str] = (), seconds: int = SECONDS, clients: int = CLIENTS) -> Figures:
-    """Send `body` over and over; `@id@` in it becomes a fresh id, `keys` take turns."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is sent over and over; `@id@` in the body becomes a fresh id, `keys` take turns."""
+
+    url: str
+    body: str = "{}"
+    keys: Sequence[str] = ()
+    scheme: str = "Bearer"
+
+
+def post(question: Question, *, seconds: int | None = None, clients: int = pace.CLIENTS, pause: float = 0.0) -> Figures:
+    """Load from so many clients that each ask again when they have their answer, or `pause` milliseconds after it."""
     tag = f"b{time.monotonic_ns():x}"
     if shutil.which("wrk"):
-        return _with_wrk(url, body, keys, seconds, clients, tag)
-    return _with_threads(url, body, keys, seconds, clients, tag)
+        return _with_wrk(question, seconds or pace.SECONDS, clients, pause, tag)
+    return _with_threads(question, seconds or pace.SECONDS, clients, pause, tag)
 
 
-def _with_wrk(url: str, body: str, keys: Sequence[str], seconds: int, clients: int, tag: str) -> Figures:
-    script = _WRK % (",".join(f'"{key}"' for key in keys), body, tag)
+def client_name() -> str:
+    """Which client the load comes from."""
+    return "wrk" if shutil.which("wrk") else "bundled"
+
+
+def _with_wrk(question: Question, seconds: int, clients: int, pause: float, tag: str) -> Figures:
+    script = _WRK % {
+        "keys": ",".join(f'"{key}"' for key in question.keys),
+        "body": question.body,
+        "scheme": question.scheme,
+        "tag": tag,
+    }
+    if pause:
+        script += _PAUSES % {"seed": time.monotonic_ns() % 1_000_000, "pause": pause}
+    before = _cpu(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "load.lua"
         path.write_text(script)
         done = subprocess.run(
-            ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "-s", str(path), url],
+            ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "-s", str(path), question.url],
             capture_output=True,
             text=True,
             check=True,
@@ -69,12 +104,14 @@ def _with_wrk(url: str, body: str, keys: Sequence[str], seconds: int, clients: i
     if found is None:
         raise RuntimeError(done.stdout)
     requests, duration, errors, p50, p99 = map(int, found.groups())
-    return Figures(requests / (duration / 1e6), errors, p50 / 1000, p99 / 1000)
+    used = _cpu(resource.RUSAGE_CHILDREN) - before
+    return Figures(requests / (duration / 1e6), errors, p50 / 1000, p99 / 1000, duration / 1e6, used)
 
 
-def _with_threads(url: str, body: str, keys: Sequence[str], seconds: int, clients: int, tag: str) -> Figures:
-    parts = urllib.parse.urlsplit(url)
-    end = time.monotonic() + seconds
+def _with_threads(question: Question, seconds: int, clients: int, pause: float, tag: str) -> Figures:
+    parts = urllib.parse.urlsplit(question.url)
+    before, begun_at = _cpu(resource.RUSAGE_SELF), time.monotonic()
+    end = begun_at + seconds
     latencies: list[float] = []
     errors = 0
     lock = threading.Lock()
@@ -88,13 +125,17 @@ def _with_threads(url: str, body: str, keys: Sequence[str], seconds: int, client
         while (begun := time.monotonic()) < end:
             number += 1
             headers = {"Content-Type": "application/json"}
-            if keys:
-                headers["Authorization"] = f"Bearer {keys[(place + number) % len(keys)]}"
-            connection.request("POST", parts.path, body.replace("@id@", f"{tag}-{place}-{number}"), headers)
+            if question.keys:
+                key = question.keys[(place + number) % len(question.keys)]
+                headers["Authorization"] = f"{question.scheme} {key}"
+            body = question.body.replace("@id@", f"{tag}-{place}-{number}")
+            connection.request("POST", parts.path, body, headers)
             answer = connection.getresponse()
             answer.read()
             failed += answer.status >= 400
             mine.append(time.monotonic() - begun)
+            if pause:
+                time.sleep(random.expovariate(1000 / pause))
         with lock:
             latencies.extend(mine)
             errors += failed
@@ -104,10 +145,18 @@ def _with_threads(url: str, body: str, keys: Sequence[str], seconds: int, client
         thread.start()
     for thread in threads:
         thread.join()
+    took = time.monotonic() - begun_at
     latencies.sort()
     return Figures(
-        len(latencies) / seconds,
+        len(latencies) / took,
         errors,
         1000 * latencies[len(latencies) // 2],
-        1000 * latencies[-len(latencies) // 100],
+        1000 * latencies[-1 - len(latencies) // 100],
+        took,
+        _cpu(resource.RUSAGE_SELF) - before,
     )
+
+
+def _cpu(whose: int) -> float:
+    used = resource.getrusage(whose)
+    return used.ru_utime + used.ru_stime

@@ -1,52 +1,53 @@
-"""A stack for measuring: the one that `make run` starts, without demo data, and a bare Django view beside it."""
+"""A stack for measuring: the one that `make run` starts, without demo data, on free ports and a temporary VAR_DIR."""
 
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+from psycopg import sql
 
+from benchmarks.load import Question, client_name
+from benchmarks.servers import ROOT, WEB_PROCESSES, best_threads, free_port, serving, wait_for
 from licensing_site.supervisor import BLOCKING_THREADS
 
-ROOT = Path(__file__).resolve().parent.parent
-WEB_PROCESSES = 2
-#: Of the bare view, at its best setting, and of whatever else is served by WSGI.
-GRANIAN = (
-    *("--interface", "wsgi", "--host", "127.0.0.1", "--no-ws", "--workers", str(WEB_PROCESSES)),
-    *("--blocking-threads", str(BLOCKING_THREADS), "--backpressure", "1024", "--log-level", "warning"),
+BARE_DJANGO = "benchmarks.peers.bare_django:application"
+_SETTINGS = (
+    *("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size"),
+    *("max_connections", "random_page_cost", "jit"),
 )
 
 
 class BenchStack:
-    """Starts on free ports with a temporary VAR_DIR; `django()` turns this process's Django to its stores."""
+    """`django()` turns this process's Django to its stores."""
 
     def __init__(self) -> None:
         self.var_dir = Path(tempfile.mkdtemp(prefix="permeter-bench-"))
-        self.port, self.bare_port = _free_port(), _free_port()
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
         self._django_is_up = False
+        self._bare_threads: tuple[int, dict[int, float]] | None = None
 
     @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def bare_url(self) -> str:
-        return f"http://127.0.0.1:{self.bare_port}/"
+    def pid(self) -> int:
+        """Of the process that everything of the stack descends from."""
+        if self.process is None:
+            raise RuntimeError("the stack has not been started")
+        return self.process.pid
 
     def start(self) -> None:
-        """Start the stack and the bare view, and wait until both answer."""
+        """Start the stack, and wait until it answers."""
         env = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}}
         env |= {
             "VAR_DIR": str(self.var_dir),
@@ -56,47 +57,57 @@ class BenchStack:
             "PERMETER_BLOCKING_THREADS": str(BLOCKING_THREADS),
             "LOG_LEVEL": "WARNING",
         }
-        self._spawn([sys.executable, "-m", "licensing_site.stack", "run"], env)
-        bare = [sys.executable, "-m", "granian", "benchmarks.bare_django:application", *GRANIAN]
-        self._spawn([*bare, "--port", str(self.bare_port)], env)
-        _wait_for(f"{self.base_url}/readyz")
-        _wait_for(self.bare_url)
+        with (self.var_dir / "stack.log").open("wb") as log:
+            command = [sys.executable, "-m", "licensing_site.stack", "run"]
+            self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
+        wait_for(f"{self.base_url}/readyz")
 
     def stop(self) -> None:
-        """End both and remove their state."""
-        for process in reversed(self.processes):
-            process.terminate()
-        for process in reversed(self.processes):
-            process.wait(60)
+        """End it and remove its state."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(60)
+        data = self.var_dir / "postgres"
+        if data.is_symlink():
+            shutil.rmtree(data.resolve(), ignore_errors=True)
         shutil.rmtree(self.var_dir, ignore_errors=True)
 
-    @contextmanager
-    def views(self) -> Iterator[str]:
-        """The same application on the same stores by WSGI alone, without the coalescing door → its base URL."""
-        port = _free_port()
-        env = {**os.environ, "PORT": str(self.port), "PERMETER_WEB_PROCESSES": str(WEB_PROCESSES)}
-        command = [sys.executable, "-m", "granian", "licensing_site.wsgi:application", *GRANIAN, "--port", str(port)]
-        server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/readyz")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(60)
+    def bare_django(self) -> AbstractContextManager[str]:
+        """The bare view at its best number of threads, which is tried out the first time."""
+        return serving(BARE_DJANGO, threads=self.bare_threads()[0])
 
-    def supervisor(self) -> subprocess.Popen[bytes]:
-        """The process that everything of the stack descends from."""
-        return self.processes[0]
+    def bare_threads(self) -> tuple[int, dict[int, float]]:
+        """The bare view's best number of threads, and requests a second for each that was tried."""
+        if self._bare_threads is None:
+            self._bare_threads = best_threads(BARE_DJANGO, Question, choices=(1, 2, 4, 8))
+        return self._bare_threads
+
+    def views(self) -> AbstractContextManager[str]:
+        """The same application on the same stores by WSGI alone, without the coalescing door."""
+        return serving("licensing_site.wsgi:application", threads=BLOCKING_THREADS, path="/readyz")
+
+    def database_url(self, name: str | None = None) -> str:
+        """Of the stack's own database, or of another one in the same PostgreSQL, which is made anew."""
+        own = str(self._running()["database_url"])
+        if name is None:
+            return own
+        with psycopg.connect(own, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return urlunsplit(urlsplit(own)._replace(path=f"/{name}"))
+
+    def redis_url(self) -> str:
+        """Of the stack's Valkey."""
+        return str(self._running()["redis_url"])
 
     def django(self) -> None:
         """Set Django up in this process, on the stack's stores and with its secrets."""
         if self._django_is_up:
             return
-        running = json.loads((self.var_dir / "stack.json").read_text())
         os.environ |= {
             "VAR_DIR": str(self.var_dir),
-            "DATABASE_URL": running["database_url"],
-            "REDIS_URL": running["redis_url"],
+            "DATABASE_URL": self.database_url(),
+            "REDIS_URL": self.redis_url(),
             "DJANGO_SETTINGS_MODULE": "licensing_site.settings",
             "LOG_LEVEL": "WARNING",
         }
@@ -106,33 +117,17 @@ class BenchStack:
         self._django_is_up = True
 
     def settings(self) -> dict[str, Any]:
-        """What was measured on: Granian's and PostgreSQL's settings that matter."""
-        running = json.loads((self.var_dir / "stack.json").read_text())
-        names = ("server_version", "fsync", "synchronous_commit", "shared_buffers", "max_connections")
-        with psycopg.connect(running["database_url"]) as connection:
-            shown = {name: connection.execute(f"SHOW {name}").fetchone() for name in names}
+        """What is measured on: the machine, and settings that matter."""
+        with psycopg.connect(self.database_url()) as connection:
+            shown = {name: connection.execute(f"SHOW {name}").fetchone() for name in _SETTINGS}
         return {
-            "granian": {"workers": WEB_PROCESSES, "blocking_threads": BLOCKING_THREADS},
+            "machine": {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2)},
+            "python": sys.version.split()[0],
+            "granian": {"workers": WEB_PROCESSES, "blocking_threads": BLOCKING_THREADS, "loop": "auto"},
             "postgresql": {name: row[0] for name, row in shown.items() if row},
+            "load_client": client_name(),
         }
 
-    def _spawn(self, command: list[str], env: dict[str, str]) -> None:
-        log = (self.var_dir / f"process-{len(self.processes)}.log").open("wb")
-        self.processes.append(subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for(url: str, within: float = 120) -> None:
-    end = time.monotonic() + within
-    while time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (OSError, urllib.error.URLError):
-            time.sleep(0.2)
-    raise TimeoutError(f"{url} does not answer")
+    def _running(self) -> dict[str, Any]:
+        running: dict[str, Any] = json.loads((self.var_dir / "stack.json").read_text())
+        return running

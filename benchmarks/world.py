@@ -11,6 +11,8 @@ METER = "tokens"
 THREE_LEVELS = ("agent", "license", "customer")
 _PRICE = {"meter": METER, "currency": "USD", "model": "per_unit", "unit_price": "0.000002"}
 
+_RATES = [{"level": level, "limit": 6_000_000, "window": 60} for level in ("agent", "license")]
+
 
 @dataclass(frozen=True, slots=True)
 class Shop:
@@ -29,10 +31,12 @@ def make_shop(
     limit: str = "1000000000000",
     mode: str = "hard",
     priced: bool = False,
+    rates: bool = False,
 ) -> Shop:
     """A workspace of its own: `agents` shared out among `licenses` of as many customers, a quota on each of `levels`.
 
-    `priced`: what exceeds the licence's quota, which has to be soft, costs something.
+    `priced`: what exceeds the licence's quota, which has to be soft, costs something. `rates`: a rate limit that is
+    never reached, on each agent and licence.
 
     With one licence all agents meet on its balance and its customer's; with as many as agents none does.
     """
@@ -72,8 +76,11 @@ def make_shop(
         create_quota(
             tenant=tenant, actor=actor, on={"tenant": True}, meter=METER, limit=limit, period="month", mode=mode
         )
+    limits = _RATES if rates else []
     issued = [
-        issue_license(tenant=tenant, actor=actor, customer={"external_id": f"c{place}"}, plan="pro").license
+        issue_license(
+            tenant=tenant, actor=actor, customer={"external_id": f"c{place}"}, plan="pro", rate_limits=limits
+        ).license
         for place in range(licenses)
     ]
     made = [

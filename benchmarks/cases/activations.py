@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks import load
-from benchmarks.report import interleaved, line
+from benchmarks.load import Question
+from benchmarks.measuring import side_by_side
+from benchmarks.report import line
 from benchmarks.stack import BenchStack
 from benchmarks.world import make_shop
 
@@ -17,14 +18,8 @@ def run(stack: BenchStack) -> Iterator[dict[str, Any]]:
     stack.django()
     one = make_shop(agents=CLIENTS)
     spread = make_shop(agents=CLIENTS, licenses=CLIENTS)
-    url = f"{stack.base_url}/agent/v1/activations"
-    body = json.dumps({"fingerprint": "@id@"})
-
-    def rate(keys: list[str]) -> float:
-        figures = load.post(url, body=body, keys=keys, clients=CLIENTS)
-        if figures.errors:
-            raise RuntimeError(f"{figures.errors} errors at {url}")
-        return figures.rate
-
-    contended, apart = interleaved(lambda: rate(one.keys), lambda: rate(spread.keys))
+    url, body = f"{stack.base_url}/agent/v1/activations", json.dumps({"fingerprint": "@id@"})
+    contended, apart = side_by_side(
+        Question(url, body, one.keys), Question(url, body, spread.keys), clients=CLIENTS, rounds=3
+    )
     yield line("activations_one_license_vs_spread", contended, "activations/s", "64 licenses, one each", apart)

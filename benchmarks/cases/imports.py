@@ -7,35 +7,35 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from benchmarks.cases.ledger import copy_rows
-from benchmarks.report import line
+from benchmarks import pace
+from benchmarks.cases.ingest import copy_rows
+from benchmarks.report import Rounds, line
 from benchmarks.stack import BenchStack
 from benchmarks.world import METER, Shop, make_shop
 from licensing_site.memory import spare_the_collector
 
-EVENTS = 1_000_000
+EVENTS = pace.pick(600_000, 60_000)
 #: A round of both; they alternate, so that a noisy neighbour hits both.
-PART = 100_000
+PART = pace.pick(60_000, 20_000)
 AGENTS = 20
 _MEGABYTE = 1024
 
 
 def run(stack: BenchStack, events: int = EVENTS) -> Iterator[dict[str, Any]]:
-    """A million events of 20 agents over three levels, ten parts of each side by side."""
+    """Events of 20 agents over three levels, parts of each side by side."""
     stack.django()
     spare_the_collector()
     shop = make_shop(agents=AGENTS, levels=("agent", "license", "customer"))
     _import(shop, 2000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    imported = copied = 0.0
+    imported, copied = Rounds(), Rounds()
     part = min(PART, events)
     for _ in range(events // part):
-        imported += _import(shop, part)
-        copied += copy_rows(shop, part)
+        imported.append(part / _import(shop, part))
+        copied.append(part / copy_rows(shop, part))
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    done = part * (events // part)
     yield line(
-        "import_vs_copy", done / imported, "events/s", "COPY of the same rows into the same tables", done / copied
+        "import_vs_copy", imported, "events/s", "COPY of the same rows into the same tables", copied, events=events
     )
     yield line("import_memory", used / _MEGABYTE, "MB at most, this process and the COPY's rows", "at the start",
                before / _MEGABYTE)  # fmt: skip

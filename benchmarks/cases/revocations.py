@@ -1,4 +1,4 @@
-"""Signed licences: what a verification without a connection costs beside a bare Ed25519 one; revocation under load."""
+"""Revocation under load: who asks after its call has returned is not let in, and a token is listed as revoked."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from benchmarks.report import interleaved, line
+from benchmarks.report import line
 from benchmarks.stack import ROOT, BenchStack
 from benchmarks.world import make_shop
 
@@ -25,52 +25,12 @@ REVOCATIONS = 200
 #: Seconds; on a machine that is busy with something else there are fewer revocations.
 LONGEST = 150
 CALLERS = 8
-VERIFICATIONS = 2000
 
 
 def run(stack: BenchStack) -> Iterator[dict[str, Any]]:
-    """Verifications a second; acceptances after revoke's return."""
+    """Acceptances after revoke's return."""
     stack.django()
-    yield _offline_verify(stack)
     yield from _revocations(stack)
-
-
-def _offline_verify(stack: BenchStack) -> dict[str, Any]:
-    """One core; keys and status list parsed once, as a verifier does, each token from its text on."""
-    from common.clock import real_clock
-    from licenses.domain.jose import VerificationKeys
-    from licenses.domain.license_tokens import verify_license_token
-    from licenses.domain.status_list import read_status_list
-
-    shop = make_shop(levels=("agent", "license", "customer"))
-    answer = _call(_connect(stack.port), "POST", "/agent/v1/tokens", shop.keys[0], {})
-    token = answer["token"]
-    at = real_clock().now()
-    issuer = _claims(token)["iss"]
-    root = issuer[issuer.index("/t/") :]
-    keys = VerificationKeys.from_jwks(json.loads(_read(stack.port, f"{root}/.well-known/jwks.json")))
-    uri = _claims(token)["status"]["status_list"]["uri"]
-    listed = read_status_list(
-        _read(stack.port, uri[uri.index("/t/") :]), keys, uri=uri, at=at, leeway=timedelta(seconds=60)
-    )
-    signed, _, last = token.encode().rpartition(b".")
-    message, signature = signed, _decode(last)
-    [key] = keys.by_kid.values()
-
-    def verify() -> float:
-        began = time.perf_counter()
-        for _ in range(VERIFICATIONS):
-            verify_license_token(token, keys, at=at, audience="researcher", issuer=issuer, status_list=listed)
-        return VERIFICATIONS / (time.perf_counter() - began)
-
-    def bare() -> float:
-        began = time.perf_counter()
-        for _ in range(VERIFICATIONS):
-            key.verify(signature, message)
-        return VERIFICATIONS / (time.perf_counter() - began)
-
-    ours, theirs = interleaved(verify, bare)
-    return line("offline_verify_vs_ed25519", ours, "verifications/s", "bare Ed25519 verification", theirs)
 
 
 def _revocations(stack: BenchStack) -> Iterator[dict[str, Any]]:
@@ -87,12 +47,12 @@ def _revocations(stack: BenchStack) -> Iterator[dict[str, Any]]:
         give_up_at = time.monotonic() + LONGEST
         try:
             for agent_id, key in zip(shop.agents, shop.keys, strict=True):
-                token = _call(_connect(port), "POST", "/agent/v1/tokens", key, {})["token"]
+                token = call(connect(port), "POST", "/agent/v1/tokens", key, {})["token"]
                 callers.ask_for(key)
                 if time.monotonic() > give_up_at:
                     break
                 began = time.monotonic()
-                answer = _call(_connect(port), "POST", f"/vendor/v1/agents/{_public(agent_id)}/revoke", vendor, {})
+                answer = call(connect(port), "POST", f"/vendor/v1/agents/{_public(agent_id)}/revoke", vendor, {})
                 returned = time.monotonic()
                 if answer["status_code"] != 200:
                     raise RuntimeError(answer)
@@ -147,7 +107,7 @@ class _Callers:
     def _run(self, port: int) -> None:
         while not self._stopped.is_set():
             # A connection of its own now and then: the kernel gives each to one of the processes.
-            connection = _connect(port)
+            connection = connect(port)
             for _ in range(20):
                 key, seen = self._key, self._seen
                 if not key or self._stopped.is_set():
@@ -155,7 +115,7 @@ class _Callers:
                     continue
                 began = time.monotonic()
                 try:
-                    answer = _call(connection, "POST", "/agent/v1/validate", key, {})
+                    answer = call(connection, "POST", "/agent/v1/validate", key, {})
                 except (OSError, HTTPException):
                     break
                 self._took.append((time.monotonic() - began) * 1000)
@@ -189,7 +149,7 @@ def _wait(port: int) -> None:
     end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
-            connection = _connect(port)
+            connection = connect(port)
             connection.request("GET", "/readyz")
             if connection.getresponse().status == 200:
                 return
@@ -218,38 +178,38 @@ def _status_of(port: int, token: str) -> int:
     from licenses.domain.jose import VerificationKeys
     from licenses.domain.status_list import read_status_list
 
-    reference = _claims(token)["status"]["status_list"]
+    reference = claims_of(token)["status"]["status_list"]
     path = reference["uri"][reference["uri"].index("/t/") :]
-    keys = VerificationKeys.from_jwks(json.loads(_read(port, f"{path.rpartition('/status')[0]}/.well-known/jwks.json")))
+    keys = VerificationKeys.from_jwks(json.loads(read(port, f"{path.rpartition('/status')[0]}/.well-known/jwks.json")))
     listed = read_status_list(
-        _read(port, path), keys, uri=reference["uri"], at=real_clock().now(), leeway=timedelta(seconds=60)
+        read(port, path), keys, uri=reference["uri"], at=real_clock().now(), leeway=timedelta(seconds=60)
     )
     return listed.status_at(reference["idx"])
 
 
-def _connect(port: int) -> HTTPConnection:
+def connect(port: int) -> HTTPConnection:
     return HTTPConnection("127.0.0.1", port, timeout=30)
 
 
-def _claims(token: str) -> Any:
-    return json.loads(_decode(token.split(".")[1].encode()))
+def claims_of(token: str) -> Any:
+    return json.loads(decode(token.split(".")[1].encode()))
 
 
-def _decode(part: bytes) -> bytes:
+def decode(part: bytes) -> bytes:
     from licenses.domain.jose import decode_base64url
 
     return decode_base64url(part)
 
 
-def _read(port: int, path: str) -> bytes:
-    connection = _connect(port)
+def read(port: int, path: str) -> bytes:
+    connection = connect(port)
     connection.request("GET", path)
     body = connection.getresponse().read()
     connection.close()
     return body
 
 
-def _call(connection: HTTPConnection, method: str, path: str, key: str, body: Any) -> Any:
+def call(connection: HTTPConnection, method: str, path: str, key: str, body: Any) -> Any:
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     connection.request(method, path, json.dumps(body), headers)
     response = connection.getresponse()

@@ -1,0 +1,1 @@
+"""The stack that one would glue together with Django: DRF, an API-key package, django-ratelimit and the ORM."""
