@@ -4,7 +4,9 @@ A line is `{"bench", "value", "unit", "baseline", "baseline_value", "ratio"}` an
 was seen. Each group of cases has a stack of its own, started afresh; its settings, and what was left out for lack of
 time, go to standard error. Nothing here passes or fails: numbers are for people.
 
-    python -m benchmarks [--quick | --growth [--large]] [GROUP ...]
+    python -m benchmarks [--quick | --growth [--large]] [--profile] [GROUP ...]
+
+What is printed is kept in `build/bench/` besides, from where `python -m benchmarks.page` writes docs/performance.md.
 """
 
 import argparse
@@ -20,8 +22,11 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
+from benchmarks import pace
 from benchmarks.groups import ALL, FIRST, GROWTH, THEN, Group
+from benchmarks.profiles import profiling
 from benchmarks.report import CONTRACT
+from benchmarks.results import GroupFile
 from benchmarks.stack import BenchStack
 
 #: Seconds for all of it, without growth.
@@ -37,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="short rounds, all on one stack")
     parser.add_argument("--growth", action="store_true", help="what must not grow")
     parser.add_argument("--large", action="store_true", help="growth up to 10^7 events and 10^6 agents")
+    parser.add_argument("--profile", action="store_true", help="where the time goes, into build/bench/profiles")
     parser.add_argument("--here", action="store_true", help="all in this process and on one stack")
     asked = parser.parse_args(arguments)
     known = {group.name: group for group in ALL}
@@ -46,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     named = [known[name] for name in asked.groups]
     if asked.here:
         return _run_here(named)
-    os.environ |= {"PERMETER_BENCH_QUICK": str(int(asked.quick)), "PERMETER_BENCH_LARGE": str(int(asked.large))}
+    os.environ |= {f"PERMETER_BENCH_{name.upper()}": str(int(getattr(asked, name))) for name in pace.CHOICES}
     if asked.quick:
         return _print_in_order([named or list(FIRST)])
     groups = named or list(GROWTH if asked.growth else (*FIRST, *THEN))
@@ -108,11 +114,15 @@ def _run_here(groups: Sequence[Group]) -> int:
     stack = BenchStack()
     try:
         stack.start()
-        _note({"groups": [group.name for group in groups], **stack.settings()})
+        settings = stack.settings()
+        _note({"groups": [group.name for group in groups], **settings})
         for group in groups:
+            kept = GroupFile(group.name, settings)
             try:
-                for line in import_module(f"benchmarks.cases.{group.name}").run(stack):
-                    print(json.dumps(line), flush=True)
+                with profiling(stack, group.name):
+                    for line in import_module(f"benchmarks.cases.{group.name}").run(stack):
+                        kept.add(line)
+                        print(json.dumps(line), flush=True)
             except Exception:  # noqa: BLE001 - one broken case must not hide the others
                 traceback.print_exc()
                 failed = True

@@ -23,8 +23,9 @@ FIRST = (
 )
 #: They run while there is time.
 THEN = (
-    Group("floors", 40),
+    Group("floors", 50),
     Group("views", 60),
+    Group("journeys", 60),
     Group("memory", 25),
     Group("decisions", 20),
     Group("ledger", 35),

@@ -1,6 +1,7 @@
 """Load from outside: `wrk` where it is installed, as it is no bottleneck; else plain threads with connections."""
 
 import http.client
+import json
 import random
 import re
 import resource
@@ -13,6 +14,7 @@ import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks import pace
 
@@ -74,6 +76,24 @@ def post(question: Question, *, seconds: int | None = None, clients: int = pace.
     if shutil.which("wrk"):
         return _with_wrk(question, seconds or pace.SECONDS, clients, pause, tag)
     return _with_threads(question, seconds or pace.SECONDS, clients, pause, tag)
+
+
+def ask_once(question: Question) -> Any:
+    """One call and its answer, by JSON. Raises `RuntimeError` where it is an error, or says that it is not allowed."""
+    body = question.body.replace("@id@", f"once-{time.monotonic_ns():x}")
+    headers = {"Content-Type": "application/json"}
+    if question.keys:
+        headers["Authorization"] = f"{question.scheme} {question.keys[0]}"
+    parts = urllib.parse.urlsplit(question.url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    connection.request("POST", parts.path, body, headers)
+    answer = connection.getresponse()
+    text = answer.read()
+    connection.close()
+    read = json.loads(text) if answer.status < 400 else {}
+    if answer.status >= 400 or not (read.get("allowed", True) and read.get("valid", True)):
+        raise RuntimeError(f"{question.url} answers {answer.status}: {text[:1000]!r}")
+    return read
 
 
 def client_name() -> str:

@@ -10,8 +10,12 @@ STRANGERS = 128
 
 
 def side_by_side(*questions: Question, clients: int = pace.CLIENTS, rounds: int | None = None) -> list[Load]:
-    """Rounds A B C, A B C, ... after a short warm-up of each; any answer that is an error ends it."""
+    """Rounds A B C, A B C, ... after a short warm-up of each.
+
+    Any answer that is an error ends it, and so does a first answer that says no: refusals are cheaper.
+    """
     for question in questions:
+        load.ask_once(question)
         _sent(question, clients, pace.WARM_UP)
     loads = [Load() for _ in questions]
     for _ in range(rounds or pace.ROUNDS):

@@ -2,10 +2,9 @@
 
 import os
 
-#: Set by `--quick`, also for the processes of the groups.
-QUICK = os.environ.get("PERMETER_BENCH_QUICK") == "1"
-#: Set by `--large`: growth up to ten million events and a million agents.
-LARGE = os.environ.get("PERMETER_BENCH_LARGE") == "1"
+#: Options that the processes of the groups have to know of, by their environment.
+CHOICES = ("quick", "large", "profile")
+QUICK, LARGE, PROFILE = (os.environ.get(f"PERMETER_BENCH_{name.upper()}") == "1" for name in CHOICES)
 
 #: Rounds that count; one more before them warms up.
 ROUNDS = 2 if QUICK else 5

@@ -6,19 +6,36 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import psutil
 import psycopg
 from psycopg import sql
 
+from benchmarks import pace
 from benchmarks.load import Question, client_name
 from benchmarks.servers import ROOT, WEB_PROCESSES, best_threads, free_port, serving, wait_for
+from licensing_site.embedded import EmbeddedPostgres
+from licensing_site.embedded.account import server_account
+from licensing_site.embedded.places import socket_folder
 from licensing_site.supervisor import BLOCKING_THREADS
 
 BARE_DJANGO = "benchmarks.peers.bare_django:application"
+#: With `--profile`. Plans of statements that take longer than so many milliseconds are logged.
+POSTGRES_THAT_TELLS = {
+    "shared_preload_libraries": "pg_stat_statements,auto_explain",
+    "auto_explain.log_min_duration": "50",
+    "auto_explain.log_analyze": "on",
+    "auto_explain.log_timing": "off",
+    "auto_explain.log_nested_statements": "on",
+    "pg_stat_statements.track": "all",
+}
+_BUSY = "SELECT count(*) FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid()"
 _SETTINGS = (
     *("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size"),
     *("max_connections", "random_page_cost", "jit"),
@@ -32,6 +49,7 @@ class BenchStack:
         self.var_dir = Path(tempfile.mkdtemp(prefix="permeter-bench-"))
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        self._postgres: EmbeddedPostgres | None = None
         self._django_is_up = False
         self._bare_threads: tuple[int, dict[int, float]] | None = None
 
@@ -57,16 +75,28 @@ class BenchStack:
             "PERMETER_BLOCKING_THREADS": str(BLOCKING_THREADS),
             "LOG_LEVEL": "WARNING",
         }
+        if pace.PROFILE:
+            env["DATABASE_URL"] = self._watched_postgres()
         with (self.var_dir / "stack.log").open("wb") as log:
             command = [sys.executable, "-m", "licensing_site.stack", "run"]
             self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
         wait_for(f"{self.base_url}/readyz")
+
+    def _watched_postgres(self) -> str:
+        """The same PostgreSQL with libraries that watch it, under this process instead of the stack's."""
+        sockets = socket_folder(self.var_dir, server_account())
+        self._postgres = EmbeddedPostgres(self.var_dir, sockets=sockets, settings=POSTGRES_THAT_TELLS)
+        self._postgres.start()
+        return self._postgres.url
 
     def stop(self) -> None:
         """End it and remove its state."""
         if self.process is not None:
             self.process.terminate()
             self.process.wait(60)
+        if self._postgres is not None:
+            self._postgres.stop()
+            shutil.rmtree(self._postgres.sockets, ignore_errors=True)
         data = self.var_dir / "postgres"
         if data.is_symlink():
             shutil.rmtree(data.resolve(), ignore_errors=True)
@@ -85,6 +115,32 @@ class BenchStack:
     def views(self) -> AbstractContextManager[str]:
         """The same application on the same stores by WSGI alone, without the coalescing door."""
         return serving("licensing_site.wsgi:application", threads=BLOCKING_THREADS, path="/readyz")
+
+    @contextmanager
+    def no_tasks(self) -> Iterator[None]:
+        """While the block runs no task is begun, and none is under way: what is timed is not done by a worker beside.
+
+        Only the clock that begins tasks is stopped: a worker that was would keep its locks.
+        """
+        clocks = [each for each in psutil.Process(self.pid).children() if "licensing_site.beat" in each.cmdline()]
+        for clock in clocks:
+            clock.suspend()
+        try:
+            self._wait_for_idle_stores()
+            yield
+        finally:
+            for clock in clocks:
+                clock.resume()
+
+    def _wait_for_idle_stores(self) -> None:
+        """Until no session has had a transaction open for a second."""
+        quiet_since = time.monotonic()
+        with psycopg.connect(self.database_url(), autocommit=True) as connection:
+            while time.monotonic() - quiet_since < 1:
+                found = connection.execute(_BUSY).fetchone()
+                if found and found[0]:
+                    quiet_since = time.monotonic()
+                time.sleep(0.05)
 
     def database_url(self, name: str | None = None) -> str:
         """Of the stack's own database, or of another one in the same PostgreSQL, which is made anew."""

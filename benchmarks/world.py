@@ -32,11 +32,13 @@ def make_shop(
     mode: str = "hard",
     priced: bool = False,
     rates: bool = False,
+    depth: int = 1,
 ) -> Shop:
     """A workspace of its own: `agents` shared out among `licenses` of as many customers, a quota on each of `levels`.
 
     `priced`: what exceeds the licence's quota, which has to be soft, costs something. `rates`: a rate limit that is
-    never reached, on each agent and licence.
+    never reached, on each agent and licence. `depth`: above each agent stands a chain of others, so that it is the
+    lowest of so many; all count on the quota of their level.
 
     With one licence all agents meet on its balance and its customer's; with as many as agents none does.
     """
@@ -83,8 +85,17 @@ def make_shop(
         ).license
         for place in range(licenses)
     ]
-    made = [
-        create_agent(tenant=tenant, actor=actor, license=issued[place % licenses], name=f"a{place}")
-        for place in range(agents)
-    ]
+    made = []
+    for place in range(agents):
+        agent = None
+        for level in range(depth):
+            parent_id = agent.agent.id if agent else None
+            agent = create_agent(
+                tenant=tenant,
+                actor=actor,
+                license=issued[place % licenses],
+                name=f"a{place}-{level}",
+                parent_id=parent_id,
+            )
+        made.append(agent)
     return Shop(tenant.id, [each.agent.id for each in made], [each.key_text for each in made])

@@ -1,6 +1,5 @@
-"""What must not grow with history: the roll-up of new events, and a month's chart of usage beside a look-up by key."""
+"""What must not grow with history: the hot path, roll-ups, charts, and what indexes and vacuum cost for an event."""
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -8,59 +7,99 @@ from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from benchmarks import pace
+from benchmarks.cases.ingest import record, timed
+from benchmarks.cases.ledger import analyze
+from benchmarks.cases.rollup import measure, roll_up_everything
+from benchmarks.curves import Curve
+from benchmarks.filling import DAYS
+from benchmarks.hot_path import HotPath
 from benchmarks.report import line
 from benchmarks.stack import BenchStack
-from benchmarks.world import METER, Shop, make_shop
+from benchmarks.world import METER, THREE_LEVELS, Shop, make_shop
 from licensing_site.memory import spare_the_collector
 
-#: Events in the tables when it is measured first, and at the end.
-SMALL, LARGE = 1_000_000, 10_000_000
-NEW = 100_000
+#: Events in the tables when all is measured.
+STEPS = (0, 10_000, 100_000) if pace.QUICK else (0, 100_000, 1_000_000, *([10_000_000] if pace.LARGE else []))
+NEW = pace.pick(100_000, 10_000)
 AGENTS = 100
-_DAYS = 28
+PORTION = 1_000_000
 #: Days that are those of UTC, and days that end at other instants.
 _ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata")
-
-_HISTORY = """
-INSERT INTO metering_usageevent (id, tenant_id, customer_id, license_id, agent_id, agent_path, meter_id, client_id,
-    quantity, dimensions, occurred_at, recorded_at, kind)
-SELECT gen_random_uuid(), %(tenant)s, agent.customer_id, agent.license_id, agent.id, ARRAY[agent.id], %(meter)s,
-    'h' || number, number %% 1000, '{"model": "large"}',
-    %(until)s - (number::numeric * %(seconds)s / %(events)s) * interval '1 second', %(until)s, 'usage'
-FROM generate_series(1, %(events)s) AS number
-JOIN (SELECT row_number() OVER (ORDER BY agent.id) AS place, agent.id, agent.license_id, license.customer_id
-      FROM licenses_agent AS agent JOIN licenses_license AS license ON license.id = agent.license_id
-      WHERE agent.tenant_id = %(tenant)s) AS agent ON agent.place = number %% %(agents)s + 1
+_AXIS = "events"
+_SIZES = """
+SELECT sum(pg_indexes_size(relid)), sum(pg_table_size(relid))
+FROM (SELECT relid FROM pg_partition_tree('metering_usageevent') WHERE isleaf
+      UNION ALL SELECT relid FROM pg_partition_tree('metering_eventid') WHERE isleaf) AS parts
 """
 
 
-def run(stack: BenchStack, small: int = SMALL, large: int = LARGE, new: int = NEW) -> Iterator[dict[str, Any]]:
-    """With a million events, and then with ten million."""
+def run(stack: BenchStack) -> Iterator[dict[str, Any]]:
+    """Everything at each size, from an empty database on."""
     stack.django()
     spare_the_collector()
-    shop = make_shop(agents=AGENTS, licenses=AGENTS)
-    meter_id = _meter_id(shop)
+    past = make_shop(agents=AGENTS, licenses=AGENTS)
+    hot = HotPath(stack, _AXIS)
+    single = make_shop(levels=THREE_LEVELS)
+    ingest = Curve("ingest_rate", "events/s, batches of 1,000 over three levels", _AXIS)
+    rolled = Curve("rollup_seconds", f"s for {NEW:,} new events", _AXIS)
     written = 0
-    rolled: list[float] = []
-    for events in (small, large):
+    for events in STEPS:
         while written < events:
-            portion = min(1_000_000, events - written)
-            _write(shop, meter_id, portion)
-            bare = _group_by(shop) if not written else 0.0
-            took = _timed(_roll_up)
-            if not written:
-                yield line(
-                    f"rollup_of_{portion}_new_events",
-                    took,
-                    "s",
-                    "a bare INSERT ... SELECT ... GROUP BY of the same rows",
-                    bare,
-                )
+            portion = min(PORTION, events - written)
+            yield from _fill(stack, past, portion)
             written += portion
-        _analyze()
-        rolled.append(median([_roll_up_of(shop, meter_id, new) for _ in range(3)]))
-        yield from _chart(shop, events)
-    yield line("rollup_with_10_times_the_history", rolled[1], f"s for {new:,} new events", "with a tenth", rolled[0])
+        yield from _sizes(events)
+        analyze()
+        yield from hot.points(events)
+        yield ingest.point(events, median(record(single) for _ in range(3)))
+        yield rolled.point(events, _rollup_seconds(stack, past))
+        yield from _chart(past, events)
+
+
+def _fill(stack: BenchStack, past: Shop, portion: int) -> Iterator[dict[str, Any]]:
+    """Write them and roll them up; a full portion is measured beside a bare GROUP BY."""
+    with stack.no_tasks():
+        roll_up_everything()
+        ours, theirs = measure(past, portion, DAYS)
+    if portion == PORTION:
+        yield line(
+            f"rollup_of_{portion}_new_events",
+            ours,
+            "s",
+            "a bare INSERT ... SELECT ... GROUP BY of the same rows into a table without indexes",
+            theirs,
+        )
+
+
+def _rollup_seconds(stack: BenchStack, past: Shop) -> float:
+    with stack.no_tasks():
+        roll_up_everything()
+        return median(measure(past, NEW, 1)[0] for _ in range(3))
+
+
+def _sizes(events: int) -> Iterator[dict[str, Any]]:
+    """Bytes of indexes and tables for an event, and a vacuum of what is there."""
+    from django.db import connection
+
+    if not events:
+        return
+    with connection.cursor() as cursor:
+        took = timed(lambda: cursor.execute("VACUUM metering_usageevent, metering_eventid"))
+        cursor.execute(_SIZES)
+        indexes, tables = cursor.fetchone()
+        cursor.execute("SELECT count(*) FROM metering_usageevent")
+        [rows] = cursor.fetchone()
+    for name, size in (("index", indexes), ("table", tables)):
+        yield _SIZE_CURVES[name].point(events, float(size) / rows)
+    yield _VACUUM.point(events, took / rows * 1e6)
+
+
+_SIZE_CURVES = {
+    name: Curve(f"{name}_bytes_an_event", "bytes for an event, its id in the register included", _AXIS)
+    for name in ("index", "table")
+}
+_VACUUM = Curve("vacuum_seconds", "s for a million events, those that are all visible already included", _AXIS)
 
 
 def _chart(shop: Shop, events: int) -> Iterator[dict[str, Any]]:
@@ -76,7 +115,7 @@ def _chart(shop: Shop, events: int) -> Iterator[dict[str, Any]]:
         query_usage(
             UsageQuery(
                 meter=meter,
-                start=now - timedelta(days=_DAYS),
+                start=now - timedelta(days=DAYS),
                 end=now,
                 timezone=ZoneInfo(zone),
                 license_id=agent.license_id,
@@ -100,71 +139,4 @@ def _chart(shop: Shop, events: int) -> Iterator[dict[str, Any]]:
 
 def _milliseconds(work: Callable[[], object], times: int = 50) -> float:
     work()
-    return median([_timed(work) for _ in range(times)]) * 1000
-
-
-def _write(shop: Shop, meter_id: Any, events: int) -> None:
-    from django.db import connection
-
-    from metering.services.partitions import ensure_partitions
-
-    until = datetime.now(UTC) - timedelta(minutes=1)
-    ensure_partitions(until - timedelta(days=_DAYS + 31), 3)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _HISTORY,
-            {
-                "tenant": shop.tenant_id,
-                "meter": meter_id,
-                "until": until,
-                "seconds": _DAYS * 86_400,
-                "events": events,
-                "agents": AGENTS,
-            },
-        )
-
-
-def _group_by(shop: Shop) -> float:
-    """Into a table without any index, once."""
-    from django.db import connection
-
-    with connection.cursor() as cursor:
-        begun = time.perf_counter()
-        cursor.execute(
-            "CREATE TABLE bench_group_by AS SELECT date_bin('15 minutes', occurred_at, 'epoch'::timestamptz),"
-            " tenant_id, meter_id, customer_id, license_id, agent_id, dimensions, sum(quantity), count(*)"
-            " FROM metering_usageevent WHERE tenant_id = %s GROUP BY 1, 2, 3, 4, 5, 6, 7",
-            [shop.tenant_id],
-        )
-        return time.perf_counter() - begun
-
-
-def _roll_up_of(shop: Shop, meter_id: Any, events: int) -> float:
-    _roll_up()
-    _write(shop, meter_id, events)
-    return _timed(_roll_up)
-
-
-def _roll_up() -> None:
-    from metering.services.rollups import roll_up_usage
-
-    roll_up_usage()
-
-
-def _timed(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
-
-
-def _meter_id(shop: Shop) -> Any:
-    from metering.models import Meter
-
-    return Meter.objects.get(tenant_id=shop.tenant_id, code=METER).id
-
-
-def _analyze() -> None:
-    from django.db import connection
-
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+    return median([timed(work) for _ in range(times)]) * 1000

@@ -14,11 +14,13 @@ from licensing_site.memory import spare_the_collector
 
 BATCH = 1000
 BATCHES = pace.pick(15, 5)
+SMALL_BATCH = 32
+SMALL_BATCHES = pace.pick(150, 50)
 _COPY = "COPY of the same rows into the same tables"
 
 
 def run(stack: BenchStack) -> Iterator[dict[str, Any]]:
-    """`usage` in batches of 1,000 over three levels; over four, with a price."""
+    """`usage` in batches of 1,000 over three levels; over four, with a price, and in batches of 32 as well."""
     stack.django()
     # As the processes do that call this use case.
     spare_the_collector()
@@ -26,14 +28,17 @@ def run(stack: BenchStack) -> Iterator[dict[str, Any]]:
     recorded, copied = interleaved(lambda: record(shop), lambda: _copy(shop), rounds=pace.ROUNDS)
     yield line("ingest_batch_vs_copy", recorded, "events/s", _COPY, copied)
     priced = make_shop(levels=(*THREE_LEVELS, "tenant"), mode="soft", priced=True)
-    recorded, copied = interleaved(lambda: record(priced), lambda: _copy(priced))
+    recorded, copied, in_small = interleaved(
+        lambda: record(priced), lambda: _copy(priced), lambda: record(priced, SMALL_BATCH, SMALL_BATCHES)
+    )
     yield line("ingest_priced_batch_of_four_levels_vs_copy", recorded, "events/s", _COPY, copied)
+    yield line("ingest_priced_batch_of_32_vs_copy", in_small, "events/s", f"{_COPY}, {BATCH:,} at a time", copied)
 
 
-def record(shop: Shop) -> float:
-    """Events a second through the use case."""
-    batches = [events_now(BATCH) for _ in range(BATCHES)]
-    return BATCH * BATCHES / timed(lambda: [send(shop, batch) for batch in batches])
+def record(shop: Shop, size: int = BATCH, number: int = BATCHES) -> float:
+    """Events a second through the use case, `number` batches of `size`."""
+    batches = [events_now(size) for _ in range(number)]
+    return size * number / timed(lambda: [send(shop, batch) for batch in batches])
 
 
 def events_now(number: int) -> list[dict[str, Any]]:

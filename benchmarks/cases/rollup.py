@@ -2,50 +2,79 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks import pace
-from benchmarks.cases.ingest import BATCH, events_now, send, timed
+from benchmarks.filling import fill_events
 from benchmarks.report import Rounds, line
 from benchmarks.stack import BenchStack
-from benchmarks.world import make_shop
+from benchmarks.world import METER, Shop, make_shop
 from licensing_site.memory import spare_the_collector
+
+NEW = pace.pick(100_000, 20_000)
+AGENTS = 100
+_GROUP_BY = """
+INSERT INTO bench_group_by
+SELECT date_bin('15 minutes', occurred_at, 'epoch'::timestamptz), tenant_id, meter_id, customer_id, license_id,
+    agent_id, dimensions, sum(quantity), count(*)
+FROM metering_usageevent WHERE xid >= %s GROUP BY 1, 2, 3, 4, 5, 6, 7
+"""
+_TABLE = """
+CREATE TEMP TABLE bench_group_by AS
+SELECT occurred_at AS bucket, tenant_id, meter_id, customer_id, license_id, agent_id, dimensions, quantity,
+    0::bigint AS events
+FROM metering_usageevent LIMIT 0
+"""
 
 
 def run(stack: BenchStack) -> Iterator[dict[str, Any]]:
-    """Ten thousand new events a round; the worker's own roll-ups go on beside, as they do in earnest."""
-    from django.db import connection
-
-    from metering.services.rollups import roll_up_usage
-
+    """Rounds of a day's events of a hundred agents."""
     stack.django()
     spare_the_collector()
-    roll_up_usage()
-    shop = make_shop()
+    shop = make_shop(agents=AGENTS, licenses=AGENTS)
     rolled, grouped = Rounds(), Rounds()
-    for number in range(pace.ROUNDS + 1):
-        since = datetime.now(UTC)
-        for _ in range(10):
-            send(shop, events_now(BATCH))
-        ours = timed(roll_up_usage)
-        with connection.cursor() as cursor:
-            cursor.execute("DROP TABLE IF EXISTS bench_rollup")
-            begun = time.perf_counter()
-            cursor.execute(
-                "CREATE TEMP TABLE bench_rollup AS SELECT date_bin('15 minutes', occurred_at, '2000-01-01'), meter_id,"
-                " customer_id, license_id, agent_id, dimensions, sum(quantity), count(*) FROM metering_usageevent"
-                " WHERE tenant_id = %s AND recorded_at >= %s GROUP BY 1, 2, 3, 4, 5, 6",
-                [shop.tenant_id, since],
-            )
-            theirs = time.perf_counter() - begun
-        if number:
-            rolled.append(ours)
-            grouped.append(theirs)
+    with stack.no_tasks():
+        roll_up_everything()
+        for number in range(pace.pick(4, 3)):
+            ours, theirs = measure(shop, NEW, days=1)
+            # The first round makes the day's buckets, which the others add to.
+            if number:
+                rolled.append(ours)
+                grouped.append(theirs)
     yield line(
         "rollup_vs_group_by",
         rolled,
-        "s for 10,000 new events",
-        "a bare INSERT ... SELECT ... GROUP BY of the same rows",
+        f"s for {NEW:,} new events",
+        "a bare INSERT ... SELECT ... GROUP BY of the same rows into a table without indexes",
         grouped,
     )
+
+
+def measure(shop: Shop, events: int, days: int) -> tuple[float, float]:
+    """Seconds to roll up so many new events, and to group them; within `no_tasks`, with nothing left to roll up."""
+    from django.db import connection
+
+    from metering.models import Meter
+
+    meter = Meter.objects.get(tenant_id=shop.tenant_id, code=METER)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_xact_id()::text::bigint")
+        [first] = cursor.fetchone()
+        fill_events(shop, meter.id, events, days)
+        cursor.execute("ANALYZE metering_usageevent")
+        cursor.execute("DROP TABLE IF EXISTS bench_group_by")
+        cursor.execute(_TABLE)
+        begun = time.perf_counter()
+        cursor.execute(_GROUP_BY, [first])
+        grouped = time.perf_counter() - begun
+    begun = time.perf_counter()
+    roll_up_everything()
+    return time.perf_counter() - begun, grouped
+
+
+def roll_up_everything() -> None:
+    """Whatever is new. Raises `RuntimeError` where another run is at it."""
+    from metering.services.rollups import roll_up_usage
+
+    if roll_up_usage().busy:
+        raise RuntimeError("somebody else rolls up at the same time")
