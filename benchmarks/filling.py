@@ -6,7 +6,7 @@ from uuid import UUID
 
 from benchmarks.world import Shop
 
-DAYS = 28
+MONTH = timedelta(days=28)
 
 # Ids come with the events, so that
 # both tables and all their indexes are as large as they would be.
@@ -27,14 +27,14 @@ SELECT %(tenant)s, gen_random_uuid(), gen_random_uuid(), 'usage', occurred_at, t
 """
 
 
-def fill_events(shop: Shop, meter_id: Any, events: int, days: int = DAYS) -> None:
-    """So many events of all agents of this shop over the last days, which no roll-up has seen yet."""
+def fill_events(shop: Shop, meter_id: Any, events: int, span: timedelta = MONTH) -> None:
+    """So many events of all agents of this shop, spread evenly up to now, which no roll-up has seen yet."""
     from django.db import connection
 
     from metering.services.partitions import ensure_partitions
 
     until = datetime.now(UTC) - timedelta(minutes=1)
-    ensure_partitions(until - timedelta(days=days + 31), 3)
+    ensure_partitions(until - span - timedelta(days=31), 3)
     with connection.cursor() as cursor:
         cursor.execute(
             _EVENTS,
@@ -42,7 +42,7 @@ def fill_events(shop: Shop, meter_id: Any, events: int, days: int = DAYS) -> Non
                 "tenant": shop.tenant_id,
                 "meter": meter_id,
                 "until": until,
-                "seconds": days * 86_400,
+                "seconds": span.total_seconds(),
                 "events": events,
                 "agents": len(shop.agents),
             },

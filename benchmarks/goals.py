@@ -74,7 +74,6 @@ CURVE_GOALS = {
     "authorize_share": _least(1 / 1.2),
     "validate_share": _least(1 / 1.2),
     "rollup_seconds": _most(1.2),
-    "usage_chart": _most(20),
 }
 
 

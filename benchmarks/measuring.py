@@ -7,16 +7,19 @@ from benchmarks.report import Load
 
 #: More clients than cores could serve at once, each with pauses: nearly as independent as strangers.
 STRANGERS = 128
+#: A warm-up ends when its last second was less than so much quicker than the one before, or after so many.
+SETTLED = 1.2
+LONGEST_WARM_UP = 8
 
 
 def side_by_side(*questions: Question, clients: int = pace.CLIENTS, rounds: int | None = None) -> list[Load]:
-    """Rounds A B C, A B C, ... after a short warm-up of each.
+    """Rounds A B C, A B C, ... after a warm-up of each.
 
     Any answer that is an error ends it, and so does a first answer that says no: refusals are cheaper.
     """
     for question in questions:
         load.ask_once(question)
-        _sent(question, clients, pace.WARM_UP)
+        _warm_up(question, clients)
     loads = [Load() for _ in questions]
     for _ in range(rounds or pace.ROUNDS):
         for question, so_far in zip(questions, loads, strict=True):
@@ -34,6 +37,16 @@ def at_part_load(question: Question, most: float, share: float = 0.7, seconds: i
     pause = max(0.5, cycle - max(0.0, STRANGERS / first.rate * 1000 - cycle))
     _add(so_far, question, STRANGERS, pause, seconds or pace.pick(8, 3))
     return so_far
+
+
+def _warm_up(question: Question, clients: int) -> None:
+    """Until it gets no quicker: every process has to get to know every caller, to prepare statements, to fill pools."""
+    before = 0.0
+    for _ in range(LONGEST_WARM_UP):
+        rate = _sent(question, clients, pace.WARM_UP).rate
+        if rate < SETTLED * before:
+            return
+        before = rate
 
 
 def _add(so_far: Load, question: Question, clients: int, pause: float = 0.0, seconds: int | None = None) -> None:

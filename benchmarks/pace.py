@@ -10,7 +10,7 @@ QUICK, LARGE, PROFILE = (os.environ.get(f"PERMETER_BENCH_{name.upper()}") == "1"
 ROUNDS = 2 if QUICK else 5
 #: Seconds of load in a round, and in a warm-up.
 SECONDS = 2 if QUICK else 4
-WARM_UP = 1 if QUICK else 2
+WARM_UP = 1
 CLIENTS = 64
 
 

@@ -44,6 +44,7 @@ class Load:
     def details(self) -> dict[str, Any]:
         """Medians of the latencies, and what each kind of process used while the load was on."""
         return {
+            "rounds": [round(rate) for rate in self.rates],
             "p50_ms": round(self.p50.median, 2),
             "p99_ms": round(self.p99.median, 2),
             "seconds": round(self.seconds, 1),

@@ -15,7 +15,7 @@ DEPTHS = (1, 8) if pace.QUICK else (1, 2, 4, 8)
 def run(stack: BenchStack) -> Iterator[dict[str, Any]]:
     """64 trees that are chains; the lowest agent of each asks. Eight deep, a call counts on ten balances."""
     stack.django()
-    hot = HotPath(stack, "levels of agents", ["unused"])
+    hot = HotPath(stack, "levels", ["unused"])
     for depth in DEPTHS:
         shop = make_shop(agents=AGENTS, licenses=AGENTS, levels=THREE_LEVELS, depth=depth)
         yield from hot.points(depth, shop.keys)

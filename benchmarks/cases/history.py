@@ -1,7 +1,7 @@
 """What must not grow with history: the hot path, roll-ups, charts, and what indexes and vacuum cost for an event."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from statistics import median
 from typing import Any
@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 from benchmarks import pace
 from benchmarks.cases.ingest import record, timed
 from benchmarks.cases.ledger import analyze
-from benchmarks.cases.rollup import measure, roll_up_everything
+from benchmarks.cases.rollup import HOUR, measure, roll_up_everything
 from benchmarks.curves import Curve
-from benchmarks.filling import DAYS
+from benchmarks.filling import MONTH
 from benchmarks.hot_path import HotPath
 from benchmarks.report import line
 from benchmarks.stack import BenchStack
@@ -61,7 +61,7 @@ def _fill(stack: BenchStack, past: Shop, portion: int) -> Iterator[dict[str, Any
     """Write them and roll them up; a full portion is measured beside a bare GROUP BY."""
     with stack.no_tasks():
         roll_up_everything()
-        ours, theirs = measure(past, portion, DAYS)
+        ours, theirs = measure(past, portion, MONTH)
     if portion == PORTION:
         yield line(
             f"rollup_of_{portion}_new_events",
@@ -75,7 +75,7 @@ def _fill(stack: BenchStack, past: Shop, portion: int) -> Iterator[dict[str, Any
 def _rollup_seconds(stack: BenchStack, past: Shop) -> float:
     with stack.no_tasks():
         roll_up_everything()
-        return median(measure(past, NEW, 1)[0] for _ in range(3))
+        return median(measure(past, NEW, HOUR)[0] for _ in range(3))
 
 
 def _sizes(events: int) -> Iterator[dict[str, Any]]:
@@ -115,7 +115,7 @@ def _chart(shop: Shop, events: int) -> Iterator[dict[str, Any]]:
         query_usage(
             UsageQuery(
                 meter=meter,
-                start=now - timedelta(days=DAYS),
+                start=now - MONTH,
                 end=now,
                 timezone=ZoneInfo(zone),
                 license_id=agent.license_id,

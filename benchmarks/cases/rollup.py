@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from benchmarks import pace
@@ -13,6 +14,7 @@ from licensing_site.memory import spare_the_collector
 
 NEW = pace.pick(100_000, 20_000)
 AGENTS = 100
+HOUR = timedelta(hours=1)
 _GROUP_BY = """
 INSERT INTO bench_group_by
 SELECT date_bin('15 minutes', occurred_at, 'epoch'::timestamptz), tenant_id, meter_id, customer_id, license_id,
@@ -28,7 +30,7 @@ FROM metering_usageevent LIMIT 0
 
 
 def run(stack: BenchStack) -> Iterator[dict[str, Any]]:
-    """Rounds of a day's events of a hundred agents."""
+    """Rounds of an hour's events of a hundred agents."""
     stack.django()
     spare_the_collector()
     shop = make_shop(agents=AGENTS, licenses=AGENTS)
@@ -36,8 +38,8 @@ def run(stack: BenchStack) -> Iterator[dict[str, Any]]:
     with stack.no_tasks():
         roll_up_everything()
         for number in range(pace.pick(4, 3)):
-            ours, theirs = measure(shop, NEW, days=1)
-            # The first round makes the day's buckets, which the others add to.
+            ours, theirs = measure(shop, NEW, HOUR)
+            # The first round makes the hour's buckets, which the others add to.
             if number:
                 rolled.append(ours)
                 grouped.append(theirs)
@@ -50,7 +52,7 @@ def run(stack: BenchStack) -> Iterator[dict[str, Any]]:
     )
 
 
-def measure(shop: Shop, events: int, days: int) -> tuple[float, float]:
+def measure(shop: Shop, events: int, span: timedelta) -> tuple[float, float]:
     """Seconds to roll up so many new events, and to group them; within `no_tasks`, with nothing left to roll up."""
     from django.db import connection
 
@@ -60,7 +62,7 @@ def measure(shop: Shop, events: int, days: int) -> tuple[float, float]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_current_xact_id()::text::bigint")
         [first] = cursor.fetchone()
-        fill_events(shop, meter.id, events, days)
+        fill_events(shop, meter.id, events, span)
         cursor.execute("ANALYZE metering_usageevent")
         cursor.execute("DROP TABLE IF EXISTS bench_group_by")
         cursor.execute(_TABLE)
