@@ -1,7 +1,7 @@
 # Everything works from a fresh clone with Python 3.11 or newer and make: the first target that needs it makes .venv.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format verify bench bench-quick bench-growth lock clean
+.PHONY: help run test lint format verify bench bench-quick bench-growth bench-report lock clean
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -41,6 +41,9 @@ bench-quick: .venv/.bench ## the same with short rounds, in 3 minutes: for a loo
 
 bench-growth: .venv/.bench ## curves: events, tenants, agents, depth (ARGS="--large" for 10^7 events, 10^6 agents)
 	@.venv/bin/python -m benchmarks --growth $(ARGS)
+
+bench-report: .venv/.bench ## write what bench and bench-growth measured last into docs/performance.md, with charts
+	@.venv/bin/python -m benchmarks.page $(ARGS)
 
 lock: .venv/.dev ## resolve the dependencies anew (UPGRADE=--upgrade for newer versions) and write the lock files
 	$(COMPILE) $(UPGRADE) pyproject.toml --output-file requirements/run.txt

@@ -27,7 +27,7 @@ from benchmarks.groups import ALL, FIRST, GROWTH, THEN, Group
 from benchmarks.profiles import profiling
 from benchmarks.report import CONTRACT
 from benchmarks.results import GroupFile
-from benchmarks.stack import BenchStack
+from benchmarks.stack import THREADS_KNOWN, BenchStack
 
 #: Seconds for all of it, without growth.
 BUDGET = 870
@@ -73,6 +73,7 @@ def _print_in_order(portions: Sequence[Sequence[Group]], budget: float | None = 
             continue
         process = _start(portion)
         for text in _lines(process, PATIENCE * needed):
+            _remember_threads(text)
             if first_left and _name(text) not in CONTRACT:
                 waiting.append(text)
             else:
@@ -117,7 +118,7 @@ def _run_here(groups: Sequence[Group]) -> int:
         settings = stack.settings()
         _note({"groups": [group.name for group in groups], **settings})
         for group in groups:
-            kept = GroupFile(group.name, settings)
+            kept, begun = GroupFile(group.name, settings), time.monotonic()
             try:
                 with profiling(stack, group.name):
                     for line in import_module(f"benchmarks.cases.{group.name}").run(stack):
@@ -126,9 +127,16 @@ def _run_here(groups: Sequence[Group]) -> int:
             except Exception:  # noqa: BLE001 - one broken case must not hide the others
                 traceback.print_exc()
                 failed = True
+            _note({"group": group.name, "took_seconds": round(time.monotonic() - begun)})
     finally:
         stack.stop()
     return 1 if failed else 0
+
+
+def _remember_threads(text: str) -> None:
+    """What one group has tried out need not be tried again by the next."""
+    if _name(text) == CONTRACT[0]:
+        os.environ[THREADS_KNOWN] = str(json.loads(text)["threads_of_baseline"])
 
 
 def _name(text: str) -> str:

@@ -9,7 +9,7 @@ QUICK, LARGE, PROFILE = (os.environ.get(f"PERMETER_BENCH_{name.upper()}") == "1"
 #: Rounds that count; one more before them warms up.
 ROUNDS = 2 if QUICK else 5
 #: Seconds of load in a round, and in a warm-up.
-SECONDS = 2 if QUICK else 4
+SECONDS = 2 if QUICK else 3
 WARM_UP = 1
 CLIENTS = 64
 

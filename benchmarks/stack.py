@@ -25,6 +25,8 @@ from licensing_site.embedded.account import server_account
 from licensing_site.embedded.places import socket_folder
 from licensing_site.supervisor import BLOCKING_THREADS
 
+#: Told by the process that runs all groups, once one of them has tried it out.
+THREADS_KNOWN = "PERMETER_BENCH_BARE_THREADS"
 BARE_DJANGO = "benchmarks.peers.bare_django:application"
 #: With `--profile`. Plans of statements that take longer than so many milliseconds are logged.
 POSTGRES_THAT_TELLS = {
@@ -107,7 +109,12 @@ class BenchStack:
         return serving(BARE_DJANGO, threads=self.bare_threads()[0])
 
     def bare_threads(self) -> tuple[int, dict[int, float]]:
-        """The bare view's best number of threads, and requests a second for each that was tried."""
+        """The bare view's best number of threads, and requests a second for each that was tried.
+
+        What another group of the same run has found is taken from it.
+        """
+        if self._bare_threads is None and (known := os.environ.get(THREADS_KNOWN)):
+            self._bare_threads = int(known), {}
         if self._bare_threads is None:
             self._bare_threads = best_threads(BARE_DJANGO, Question, choices=(1, 2, 4, 8))
         return self._bare_threads

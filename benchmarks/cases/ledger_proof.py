@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from benchmarks import pace
 from benchmarks.report import line
 from benchmarks.stack import BenchStack
 from benchmarks.world import METER, THREE_LEVELS, Shop, make_shop
@@ -79,7 +80,7 @@ def _proof() -> Iterator[dict[str, Any]]:
 
     for jobs in (1, JOBS):
         scans, proofs = [], []
-        for _ in range(2):
+        for _ in range(pace.pick(2, 1)):
             scans.append(_timed(scan))
             begun = time.perf_counter()
             proof = verify_ledger(tenant=tenant, jobs=jobs)

@@ -1,0 +1,1 @@
+"""The benchmark suite's own arithmetic: no figure of a run is tested."""
