@@ -2,6 +2,8 @@
 
 import json
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -184,7 +186,8 @@ class BenchStack:
         with psycopg.connect(self.database_url()) as connection:
             shown = {name: connection.execute(f"SHOW {name}").fetchone() for name in _SETTINGS}
         return {
-            "machine": {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2)},
+            "machine": _machine(),
+            "commit": _commit(),
             "python": sys.version.split()[0],
             "granian": {"workers": WEB_PROCESSES, "blocking_threads": BLOCKING_THREADS, "loop": "auto"},
             "postgresql": {name: row[0] for name, row in shown.items() if row},
@@ -194,3 +197,25 @@ class BenchStack:
     def _running(self) -> dict[str, Any]:
         running: dict[str, Any] = json.loads((self.var_dir / "stack.json").read_text())
         return running
+
+
+def _machine() -> dict[str, Any]:
+    cpuinfo = Path("/proc/cpuinfo")
+    described = cpuinfo.read_text() if cpuinfo.exists() else ""
+    found = re.search(r"^model name\s*: (.+)$", described, re.MULTILINE)
+    return {
+        "cores": os.cpu_count(),
+        "model": found[1] if found else platform.machine(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "system": f"{platform.system()} {platform.release()}",
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def _commit() -> str:
+    """Of the checkout; nothing where it is none."""
+    asked = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
