@@ -23,7 +23,7 @@ from importlib import import_module
 from typing import Any
 
 from benchmarks import pace
-from benchmarks.groups import ALL, FIRST, GROWTH, THEN, Group
+from benchmarks.groups import ALL, FIRST, GROWTH, THEN, Group, portions
 from benchmarks.profiles import profiling
 from benchmarks.report import CONTRACT
 from benchmarks.results import GroupFile
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         return _print_in_order([named or list(FIRST)])
     groups = named or list(GROWTH if asked.growth else (*FIRST, *THEN))
     budget = None if named or asked.growth else BUDGET
-    return _print_in_order([[group] for group in groups], budget)
+    return _print_in_order(portions(groups), budget)
 
 
 def _print_in_order(portions: Sequence[Sequence[Group]], budget: float | None = None) -> int:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from benchmarks import pace
 from benchmarks.report import line
 from benchmarks.stack import BenchStack
 from benchmarks.world import METER, THREE_LEVELS, Shop, make_shop
@@ -15,6 +14,7 @@ EVENTS = 1_000_000
 AGENTS = 100
 SUBJECTS = 10_000
 JOBS = 2
+ROUNDS = 1
 
 # As the ledger leaves them: events of many agents over a month, their ids, and what balances come to.
 _EVENTS = """
@@ -80,7 +80,7 @@ def _proof() -> Iterator[dict[str, Any]]:
 
     for jobs in (1, JOBS):
         scans, proofs = [], []
-        for _ in range(pace.pick(2, 1)):
+        for _ in range(ROUNDS):
             scans.append(_timed(scan))
             begun = time.perf_counter()
             proof = verify_ledger(tenant=tenant, jobs=jobs)

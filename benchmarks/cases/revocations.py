@@ -23,7 +23,7 @@ from benchmarks.world import make_shop
 WEB_PROCESSES = 4
 REVOCATIONS = 200
 #: Seconds; on a machine that is busy with something else there are fewer revocations.
-LONGEST = 150
+LONGEST = 60
 CALLERS = 8
 
 

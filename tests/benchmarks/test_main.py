@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from benchmarks import __main__ as suite
-from benchmarks.groups import ALL, FIRST, GROWTH, THEN, Group
+from benchmarks.groups import ALL, FIRST, GROWTH, THEN, Group, portions
 from benchmarks.load import Question, post
 from benchmarks.report import CONTRACT
 from benchmarks.stack import THREADS_KNOWN
@@ -124,3 +124,9 @@ def test_print_in_order__first_group_has_tried_numbers_of_threads__the_next_is_t
     said |= {FIRST[0].name: [CONTRACT[0]]}
     suite._print_in_order([[FIRST[0]]])
     assert os.environ[THREADS_KNOWN] == "2"
+
+
+def test_portions__group_that_shares__runs_on_the_stack_of_the_one_before() -> None:
+    first, second, third = Group("a", 1), Group("b", 1, shares=True), Group("c", 1)
+    assert portions([first, second, third]) == [[first, second], [third]]
+    assert portions([second, first]) == [[second], [first]]
