@@ -23,7 +23,7 @@ from importlib import import_module
 from typing import Any
 
 from benchmarks import pace
-from benchmarks.groups import ALL, FIRST, GROWTH, THEN, Group, portions
+from benchmarks.groups import ALL, FIRST, GROWTH, THEN, Group, portions, seconds_of
 from benchmarks.profiles import profiling
 from benchmarks.report import CONTRACT
 from benchmarks.results import GroupFile
@@ -33,6 +33,8 @@ from benchmarks.stack import THREADS_KNOWN, BenchStack
 BUDGET = 840
 #: Seconds after that in which a group that was begun may come to its end.
 GRACE = 30
+#: The status of a process that was told to end.
+ENDED = 143
 #: Times what a group is expected to take: then it hangs, and the others go on without it.
 PATIENCE = 4
 
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     known = {group.name: group for group in ALL}
     if unknown := [name for name in asked.groups if name not in known]:
         parser.error(f"there is no {unknown[0]!r}: {', '.join(known)}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ENDED))
     named = [known[name] for name in asked.groups]
     if asked.here:
         return _run_here(named)
@@ -69,12 +71,12 @@ def _print_in_order(portions: Sequence[Sequence[Group]], budget: float | None = 
     waiting: list[str] = []
     first_left = {group.name for portion in portions for group in portion} & {group.name for group in FIRST}
     for portion in portions:
-        needed = sum(group.seconds for group in portion)
+        needed = seconds_of(portion)
         if budget and not first_left and time.monotonic() - begun + needed > budget:
             skipped += [group.name for group in portion]
             continue
         process = _start(portion)
-        patience = PATIENCE * needed
+        patience: float = PATIENCE * needed
         if budget and not first_left:
             patience = min(patience, budget + GRACE - (time.monotonic() - begun))
         for text in _lines(process, patience):
@@ -83,7 +85,10 @@ def _print_in_order(portions: Sequence[Sequence[Group]], budget: float | None = 
                 waiting.append(text)
             else:
                 print(text, flush=True)
-        failed |= process.wait() != 0
+        status = process.wait()
+        if status == ENDED:
+            _note({"ended_as_it_took_too_long": [group.name for group in portion], "seconds": round(patience)})
+        failed |= status != 0
         first_left -= {group.name for group in portion}
         if not first_left:
             while waiting:
