@@ -35,8 +35,8 @@ BUDGET = 860
 GRACE = 30
 #: The status of a process that was told to end.
 ENDED = 143
-#: Times what a group is expected to take: then it hangs, and the others go on without it.
-PATIENCE = 4
+#: Times what a group is expected to take: then it hangs, and the others go on without it. Profilers slow down a lot.
+PATIENCE, PATIENCE_WITH_PROFILERS = 5, 20
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -60,11 +60,11 @@ def main(arguments: Sequence[str]) -> int:
     if asked.quick:
         return _print_in_order([named or list(FIRST)])
     groups = named or list(GROWTH if asked.growth else (*FIRST, *THEN))
-    budget = None if named or asked.growth else BUDGET
-    return _print_in_order(portions(groups), budget)
+    budget = None if named or asked.growth or asked.profile else BUDGET
+    return _print_in_order(portions(groups), budget, profiled=asked.profile)
 
 
-def _print_in_order(planned: Sequence[Sequence[Group]], budget: float | None = None) -> int:
+def _print_in_order(planned: Sequence[Sequence[Group]], budget: float | None = None, *, profiled: bool = False) -> int:
     """Run each portion in a process of its own; the contract's names come first, what else comes with them waits."""
     begun = time.monotonic()
     failed, skipped = False, []
@@ -76,7 +76,7 @@ def _print_in_order(planned: Sequence[Sequence[Group]], budget: float | None = N
             skipped += [group.name for group in portion]
             continue
         process = _start(portion)
-        patience: float = PATIENCE * needed
+        patience: float = needed * (PATIENCE_WITH_PROFILERS if profiled else PATIENCE)
         if budget and not first_left:
             patience = min(patience, budget + GRACE - (time.monotonic() - begun))
         for text in _lines(process, patience):

@@ -1,5 +1,6 @@
 """Where the time goes, on request: a flame graph of all processes, the statements that cost most, and slow plans."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def profiling(stack: BenchStack, group: str) -> Iterator[None]:
         connection.execute("SELECT pg_stat_statements_reset()")
     log = stack.var_dir / "log" / "postgres.log"
     begin = log.stat().st_size
-    spy = _start_spy(stack.pid, folder / "flames.svg")
+    spy = _start_spy(folder / "flames.svg")
     try:
         yield
     finally:
@@ -51,8 +52,9 @@ def profiling(stack: BenchStack, group: str) -> Iterator[None]:
         print(f"profiles: {folder}", file=sys.stderr, flush=True)
 
 
-def _start_spy(pid: int, to: Path) -> subprocess.Popen[bytes]:
-    command = [str(Path(sys.executable).parent / "py-spy"), "record", "--pid", str(pid), "--subprocesses"]
+def _start_spy(to: Path) -> subprocess.Popen[bytes]:
+    """On this process, which calls some use cases itself, and on all below it: the stack, and servers beside it."""
+    command = [str(Path(sys.executable).parent / "py-spy"), "record", "--pid", str(os.getpid()), "--subprocesses"]
     command += ["--nonblocking", "--rate", "50", "--duration", "86400", "--output", str(to)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
