@@ -60,7 +60,7 @@ def bar_chart(title: str, bars: Sequence[Bar]) -> str:
 
 def line_chart(title: str, axis: str, unit: str, series: Sequence[Series]) -> str:
     """x on a logarithmic scale (nought stands at its left end), y on a linear one that begins at nought."""
-    height, top, bottom, left, right = 320, 44, 60, 64, 210
+    height, top, bottom, left, right = 336, 60, 60, 64, 210
     xs = sorted({x for each in series for x, _ in each.points})
     most = max((y for each in series for _, y in each.points), default=0) or 1
     smallest = next((x for x in xs if x > 0), 1)
@@ -90,7 +90,7 @@ def line_chart(title: str, axis: str, unit: str, series: Sequence[Series]) -> st
     middle = (left + WIDTH - right) / 2
     parts.append(
         f'<text x="{middle:.0f}" y="{height - 14}" text-anchor="middle" fill="#475569">{escape(axis)}</text>\n'
-        f'<text x="{left - 8}" y="{top - 8}" fill="#475569">{escape(unit)}</text>\n'
+        f'<text x="{left - 8}" y="{top - 14}" fill="#475569">{escape(unit)}</text>\n'
     )
     for place, each in enumerate(series):
         color = _COLORS[place % len(_COLORS)]

@@ -132,7 +132,7 @@ def test_line_chart__nought_and_tens__equal_steps_on_the_logarithmic_scale() -> 
     at = [tuple(map(float, pair.split(","))) for pair in points.split()]
     assert at[1][0] - at[0][0] == at[2][0] - at[1][0] == 243
     # From the bottom line: a quarter, a half and all of the height.
-    assert [round((260 - y) / (260 - 44), 3) for _, y in at] == [0.25, 0.5, 1]
+    assert [round((276 - y) / (276 - 60), 3) for _, y in at] == [0.25, 0.5, 1]
 
 
 def test_line_chart__one_point__is_drawn() -> None:
