@@ -6,6 +6,7 @@ import random
 import re
 import resource
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -18,6 +19,7 @@ from typing import Any
 
 from benchmarks import pace
 
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _WRK = """
 local keys = {%(keys)s}
 local body = [[%(body)s]]
@@ -140,22 +142,21 @@ def _with_threads(question: Question, seconds: int, clients: int, pause: float, 
         nonlocal errors
         mine: list[float] = []
         failed = 0
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
         number = 0
-        while (begun := time.monotonic()) < end:
-            number += 1
-            headers = {"Content-Type": "application/json"}
-            if question.keys:
-                key = question.keys[(place + number) % len(question.keys)]
-                headers["Authorization"] = f"{question.scheme} {key}"
-            body = question.body.replace("@id@", f"{tag}-{place}-{number}")
-            connection.request("POST", parts.path, body, headers)
-            answer = connection.getresponse()
-            answer.read()
-            failed += answer.status >= 400
-            mine.append(time.monotonic() - begun)
-            if pause:
-                time.sleep(random.expovariate(1000 / pause))
+        try:
+            with socket.create_connection((parts.hostname or "", parts.port or 80)) as connection:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                while (begun := time.monotonic()) < end:
+                    number += 1
+                    key = question.keys[(place + number) % len(question.keys)] if question.keys else ""
+                    body = question.body.replace("@id@", f"{tag}-{place}-{number}")
+                    connection.sendall(_request(parts, question.scheme, key, body))
+                    failed += _answered(connection) >= 400
+                    mine.append(time.monotonic() - begun)
+                    if pause:
+                        time.sleep(random.expovariate(1000 / pause))
+        except OSError:
+            failed += 1
         with lock:
             latencies.extend(mine)
             errors += failed
@@ -166,15 +167,49 @@ def _with_threads(question: Question, seconds: int, clients: int, pause: float, 
     for thread in threads:
         thread.join()
     took = time.monotonic() - begun_at
-    latencies.sort()
+    answered = len(latencies)
+    latencies = sorted(latencies) or [float(seconds)]
     return Figures(
-        len(latencies) / took,
+        answered / took,
         errors,
         1000 * latencies[len(latencies) // 2],
         1000 * latencies[-1 - len(latencies) // 100],
         took,
         _cpu(resource.RUSAGE_SELF) - before,
     )
+
+
+def _request(parts: urllib.parse.SplitResult, scheme: str, key: str, body: str) -> bytes:
+    """In one piece. The standard library's client takes five times as long, all of it under one lock."""
+    authorization = f"Authorization: {scheme} {key}\r\n" if key else ""
+    return (
+        f"POST {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\n{authorization}"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode("ascii")
+
+
+def _answered(connection: socket.socket) -> int:
+    """Read one answer to its end → its status."""
+    read = b""
+    while (head := read.find(b"\r\n\r\n")) < 0:
+        read += _more(connection)
+    length = _LENGTH.search(read, 0, head + 2)
+    if length is None:
+        # In chunks, as what says nothing of its length is sent.
+        while not read.endswith(b"\r\n0\r\n\r\n"):
+            read += _more(connection)
+    else:
+        left = head + 4 + int(length[1]) - len(read)
+        while left > 0:
+            left -= len(_more(connection))
+    return int(read[9:12])
+
+
+def _more(connection: socket.socket) -> bytes:
+    part = connection.recv(65_536)
+    if not part:
+        raise ConnectionError("the server has closed the connection")
+    return part
 
 
 def _cpu(whose: int) -> float:

@@ -11,7 +11,6 @@ import pytest
 
 from benchmarks import __main__ as suite
 from benchmarks.groups import ALL, FIRST, GROWTH, THEN, Group, portions, seconds_of
-from benchmarks.load import Question, post
 from benchmarks.report import CONTRACT
 from benchmarks.stack import THREADS_KNOWN
 
@@ -81,40 +80,6 @@ def test_main__unknown_group__is_refused_with_those_that_there_are(capsys: pytes
 def test_groups__all__fit_into_a_quarter_of_an_hour_and_have_names_of_their_own() -> None:
     assert sum(map(seconds_of, portions((*FIRST, *THEN)))) <= suite.BUDGET < 900
     assert len({group.name for group in ALL}) == len(ALL) == len(FIRST) + len(THEN) + len(GROWTH)
-
-
-def test_client_in_threads__answers__counts_errors_and_sorts_latencies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against a server of its own that refuses every other call."""
-    import threading
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-    seen: list[str] = []
-
-    class Server(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            seen.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            self.send_response(503 if len(seen) % 2 else 200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    monkeypatch.setattr("benchmarks.load.shutil.which", lambda _name: None)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        figures = post(Question(f"http://127.0.0.1:{server.server_port}/x", '{"id": "@id@"}'), seconds=1, clients=1)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-    assert len(set(seen)) == len(seen) > 1
-    assert figures.errors == (len(seen) + 1) // 2
-    assert 0 < figures.p50 <= figures.p99
 
 
 def test_print_in_order__first_group_has_tried_numbers_of_threads__the_next_is_told(
