@@ -118,7 +118,7 @@ class BenchStack:
         if self._bare_threads is None and (known := os.environ.get(THREADS_KNOWN)):
             self._bare_threads = int(known), {}
         if self._bare_threads is None:
-            self._bare_threads = best_threads(BARE_DJANGO, Question, choices=(1, 2, 4, 8))
+            self._bare_threads = best_threads(BARE_DJANGO, Question, choices=(1, 4) if pace.QUICK else (1, 2, 4, 8))
         return self._bare_threads
 
     def views(self) -> AbstractContextManager[str]:

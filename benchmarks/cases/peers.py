@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from benchmarks import pace
 from benchmarks.cases.doors import AGENTS, CONSUME
 from benchmarks.load import Question
 from benchmarks.measuring import side_by_side
@@ -33,7 +34,8 @@ def run(stack: BenchStack) -> Iterator[dict[str, Any]]:
     def asked_of_django(base: str) -> Question:
         return Question(f"{base}/authorize", CONSUME, django_keys, scheme="Api-Key")
 
-    threads, tried = best_threads(DJANGO, asked_of_django, choices=(2, 4, 8), env=django_env)
+    choices = (2, 4) if pace.QUICK else (2, 4, 8)
+    threads, tried = best_threads(DJANGO, asked_of_django, choices=choices, env=django_env)
     print(json.dumps({"diy_django_threads": threads, "tried": tried}), file=sys.stderr, flush=True)
     with (
         serving(DJANGO, threads=threads, env=django_env) as django_base,
