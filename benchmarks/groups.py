@@ -21,11 +21,11 @@ STACK = 14
 
 #: They yield the contract's names, in this order.
 FIRST = (
-    Group("doors", 125),
+    Group("doors", 119),
     Group("peers", 80),
     Group("ingest", 25),
     Group("singles", 42),
-    Group("imports", 50),
+    Group("imports", 42),
     Group("hot", 40),
     Group("rollup", 18),
     Group("offline", 8, shares=True),
@@ -36,11 +36,11 @@ THEN = (
     Group("ledger", 10, shares=True),
     Group("decisions", 8, shares=True),
     Group("views", 34),
-    Group("journeys", 35, shares=True),
+    Group("journeys", 27, shares=True),
     Group("floors", 45),
     Group("activations", 18),
     Group("agents", 25, shares=True),
-    Group("ledger_proof", 48),
+    Group("ledger_proof", 66),
     Group("revocations", 58),
 )
 GROWTH = (

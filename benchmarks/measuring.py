@@ -9,7 +9,7 @@ from benchmarks.report import Load
 STRANGERS = 128
 #: A warm-up ends when its last second was less than so much quicker than the one before, or after so many.
 SETTLED = 1.2
-LONGEST_WARM_UP = 8
+LONGEST_WARM_UP = pace.pick(8, 3)
 
 
 def side_by_side(*questions: Question, clients: int = pace.CLIENTS, rounds: int | None = None) -> list[Load]:
@@ -35,7 +35,7 @@ def at_part_load(question: Question, most: float, share: float = 0.7, seconds: i
     cycle = STRANGERS / rate * 1000
     first = _sent(question, STRANGERS, pace.WARM_UP, cycle)
     pause = max(0.5, cycle - max(0.0, STRANGERS / first.rate * 1000 - cycle))
-    _add(so_far, question, STRANGERS, pause, seconds or pace.pick(8, 3))
+    _add(so_far, question, STRANGERS, pause, seconds or pace.pick(6, 3))
     return so_far
 
 

@@ -14,7 +14,7 @@ from benchmarks.stack import BenchStack
 from benchmarks.world import METER, Shop, make_shop
 from licensing_site.memory import spare_the_collector
 
-EVENTS = pace.pick(600_000, 60_000)
+EVENTS = pace.pick(480_000, 60_000)
 #: A round of both; they alternate, so that a noisy neighbour hits both.
 PART = pace.pick(60_000, 20_000)
 AGENTS = 20

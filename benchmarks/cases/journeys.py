@@ -17,7 +17,7 @@ from benchmarks.stack import BenchStack
 from benchmarks.world import THREE_LEVELS, make_shop
 
 USERS = 32
-SECONDS = pace.pick(6, 5)
+SECONDS = pace.pick(4, 3)
 
 
 def run(stack: BenchStack) -> Iterator[dict[str, Any]]:
