@@ -7,12 +7,14 @@ import os
 import pytest
 from django.conf import settings
 
+from tests.stack_templates import open_templates, remove_templates
 from tests.stores import prepare_environment
 
 # A browser that a test has driven leaves a running event loop behind in this thread, which Django would mind.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
 
 stores = prepare_environment()
+_owns_templates = open_templates()
 
 pytest_plugins = ["tests.stack_fixtures"]
 
@@ -30,6 +32,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not _only_hands_out(config):
         stores.stop()
+    if _owns_templates:
+        remove_templates()
 
 
 @pytest.hookimpl(optionalhook=True)

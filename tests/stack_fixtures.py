@@ -1,6 +1,8 @@
 """Whole stacks for tests of real processes: Granian with two processes, a Celery worker, beat, and stores of their own.
 
 * `live_stack` (the session's) is for tests that leave it healthy; `new_stack` is a factory for those that break things.
+* The first start of one finds its database made and migrated, as a second start does: see `stack_templates`. With
+  `from_nothing=True` it makes everything itself.
 * `stack.base_url` is where it serves; `stack.url("/readyz")` joins.
 * `with stack.orm():` turns Django's `default` database, `REDIS_URL` and the keys of this process to the stack, so that
   factories and services can be called in the test itself. It holds for the thread that entered it.
@@ -25,7 +27,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ import pytest
 import redis
 
 from licensing_site.environment import BASE_DIR, database_settings
+from tests.stack_templates import fill
 from tests.stores import SECRETS, make_var_dir, remove_var_dir
 
 READY_WITHIN = 120.0
@@ -43,8 +46,11 @@ READY_WITHIN = 120.0
 class LiveStack:
     """`python -m licensing_site.stack run` on a temporary `VAR_DIR` and a free port."""
 
-    def __init__(self, *, var_dir: Path | None = None, port: int | None = None, **env: str) -> None:
+    def __init__(
+        self, *, var_dir: Path | None = None, port: int | None = None, from_nothing: bool = False, **env: str
+    ) -> None:
         self.var_dir = var_dir or make_var_dir()
+        self.from_nothing = from_nothing
         self.port = port or free_port()
         self.env = {
             **{name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}},
@@ -74,6 +80,8 @@ class LiveStack:
 
     def start(self) -> LiveStack:
         """Start and wait for the line `ready …`; fails with everything that was printed."""
+        if not (self.from_nothing or "DATABASE_URL" in self.env or any(self.var_dir.iterdir())):
+            fill(self.var_dir, demo=self.env["PERMETER_QUICKSTART"] != "0")
         self.launch()
         end = time.monotonic() + READY_WITHIN
         while not any(line.startswith("ready ") for line in self.lines):
@@ -112,8 +120,16 @@ class LiveStack:
         return self.process.wait(60)
 
     def remove(self) -> None:
-        """End it and remove its state."""
-        self.stop()
+        """End it and remove its state, which nobody wants any more: its programs need not end in good order."""
+        if self.process is not None and self.process.poll() is None:
+            programs = {name: self.pids(name) for name in ("web", "worker", "beat", "postgres")}
+            self.process.send_signal(signal.SIGTERM)
+            for name, pids in programs.items():
+                for pid in pids:
+                    with suppress(ProcessLookupError):
+                        # PostgreSQL gives its shared memory back when asked to end at once, but not when it is killed.
+                        os.kill(pid, signal.SIGQUIT if name == "postgres" else signal.SIGKILL)
+            self.process.wait(60)
         remove_var_dir(self.var_dir)
 
     def pid(self, name: str) -> int:

@@ -71,9 +71,10 @@ def paste(shell: str, *, folder: Path, name: str = "README.md", patience: float 
 
 
 @pytest.fixture(scope="module")
-def demo_stack() -> Iterator[LiveStack]:
+def demo_stack(request: pytest.FixtureRequest) -> Iterator[LiveStack]:
     """A stack as `make run` starts it, with the demo vendor."""
-    stack = LiveStack(PERMETER_QUICKSTART="1")
+    # The README's own begins with nothing, as its reader's does.
+    stack = LiveStack(PERMETER_QUICKSTART="1", from_nothing=request.module.__name__ == __name__)
     try:
         yield stack.start()
     finally:

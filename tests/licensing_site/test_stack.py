@@ -29,7 +29,7 @@ def assert_all_end(processes: list[psutil.Process]) -> None:
 
 
 def test_run__asked_to_stop__ends_every_process_and_the_next_start_has_data_and_secrets(new_stack: NewStack) -> None:
-    stack = new_stack().start()
+    stack = new_stack(from_nothing=True).start()
     processes = stack.everything()
     assert len(processes) >= 8
     with stack.connect() as connection:
