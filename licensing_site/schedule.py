@@ -1,14 +1,22 @@
-"""When Celery beat sends which task. The schedule is code, so that every installation runs the same one."""
+"""When Celery beat sends which task. The schedule is code, so that every installation runs the same one.
+
+What is set is only how long the longest pause between two rounds may be: rehearsals and tests that wait for a round set
+it to a few seconds.
+"""
 
 from typing import Any
 
 from celery.schedules import crontab
 
+from licensing_site.environment import env
+
 BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
+LONGEST_PAUSE = max(1.0, env.float("PERMETER_LONGEST_ROUND_SECONDS", default=86_400.0))
 
 
 def every(seconds: float, task: str) -> None:
     """Send `task` every `seconds`; a message that waited longer than that is dropped, as the next one does its work."""
+    seconds = min(seconds, LONGEST_PAUSE)
     BEAT_SCHEDULE[task] = {"task": task, "schedule": seconds, "options": {"expires": max(seconds, 10.0)}}
 
 

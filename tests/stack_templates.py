@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from licensing_site.embedded import EmbeddedPostgres, EmbeddedValkey
 from licensing_site.embedded.account import server_account
 from licensing_site.embedded.places import data_folder, socket_folder
@@ -82,7 +84,7 @@ def _prepare(template: Path, *, demo: bool) -> None:
     try:
         postgres.start()
         valkey.start()
-        subprocess.run(
+        prepared = subprocess.run(
             [sys.executable, BASE_DIR / "manage.py", "prepare_stack", *([] if demo else ["--no-demo"])],
             cwd=BASE_DIR,
             env={
@@ -93,8 +95,11 @@ def _prepare(template: Path, *, demo: bool) -> None:
                 "REDIS_URL": valkey.url,
             },
             capture_output=True,
-            check=True,
+            text=True,
+            check=False,
         )
+        if prepared.returncode != 0:
+            pytest.fail(f"manage.py prepare_stack:\n{prepared.stdout}{prepared.stderr}", pytrace=False)
     finally:
         valkey.stop()
         postgres.stop()

@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from django.conf import settings
+
 from metering.services.import_formats import ImportFormat
 from metering.services.import_runs import ImportProgress, run_import
 from metering.services.import_streams import ImportBroken
@@ -15,7 +17,7 @@ from tenants.models import Job, Tenant
 from tenants.services.jobs import JobFailedError, create_job, renew_lease, while_held
 
 IMPORT_USAGE: Final = "usage.import"
-_LEASE: Final = timedelta(minutes=1)
+_LEASE: Final[timedelta] = settings.PERMETER_JOB_LEASE
 
 
 def ask_to_import(*, tenant: Tenant, actor: Actor, upload: Upload, format_: ImportFormat, backfill: bool) -> Job:

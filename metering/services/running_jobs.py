@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 
 from metering.services.clock_moves import Happened, go_on_to
@@ -21,8 +22,8 @@ log = structlog.get_logger(__name__)
 
 CLOSE_PERIODS: Final = "periods.close"
 MOVE_CLOCK: Final = "test_clock.move"
-#: Renewed after each chunk, so a job whose worker was killed is taken over a minute later.
-_LEASE = timedelta(minutes=1)
+#: Renewed after each chunk, so a job whose worker was killed is taken over when this has passed (a minute by default).
+_LEASE: Final[timedelta] = settings.PERMETER_JOB_LEASE
 
 
 def run_job(*, job_id: UUID | None = None) -> bool:

@@ -16,7 +16,7 @@ from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
 import pytest
 
 from tests.docs.pages import page, shell_blocks
-from tests.stack_fixtures import LiveStack
+from tests.stack_fixtures import ROUND, LiveStack
 
 pytestmark = pytest.mark.stack
 
@@ -73,8 +73,10 @@ def paste(shell: str, *, folder: Path, name: str = "README.md", patience: float 
 @pytest.fixture(scope="module")
 def demo_stack(request: pytest.FixtureRequest) -> Iterator[LiveStack]:
     """A stack as `make run` starts it, with the demo vendor."""
-    # The README's own begins with nothing, as its reader's does.
-    stack = LiveStack(PERMETER_QUICKSTART="1", from_nothing=request.module.__name__ == __name__)
+    # The README's own begins with nothing and takes its time, as its reader's does.
+    first = request.module.__name__ == __name__
+    pace = {} if first else {"PERMETER_LONGEST_ROUND_SECONDS": ROUND}
+    stack = LiveStack(PERMETER_QUICKSTART="1", from_nothing=first, **pace)
     try:
         yield stack.start()
     finally:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -53,3 +54,24 @@ def test_beat_schedule__every_entry__is_a_task_that_exists() -> None:
 
     app.loader.import_default_modules()
     assert {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()} - set(app.tasks) == set()
+
+
+@pytest.mark.parametrize(
+    ("longest", "pauses"),
+    [
+        ({}, [1, 20, 3600]),
+        ({"PERMETER_LONGEST_ROUND_SECONDS": "20"}, [1, 20, 20]),
+        ({"PERMETER_LONGEST_ROUND_SECONDS": "19.5"}, [1, 19.5, 19.5]),
+        ({"PERMETER_LONGEST_ROUND_SECONDS": "0"}, [1, 1, 1]),
+    ],
+)
+def test_beat_schedule__longest_round_set__shortens_longer_ones_to_a_second_at_least(
+    longest: dict[str, str], pauses: list[float]
+) -> None:
+    script = (
+        "import json; from licensing_site.schedule import BEAT_SCHEDULE as all;"
+        "print(json.dumps([all[name]['schedule'] for name in"
+        " ('tenants.seal_audit', 'metering.roll_up_usage', 'metering.purge_imports')]))"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], cwd=BASE_DIR, env=longest, capture_output=True, check=True)
+    assert json.loads(shown.stdout) == pauses
