@@ -15,7 +15,7 @@ run: .venv/.run ## set everything up and serve on PORT (8000), with all state in
 	@.venv/bin/python -m licensing_site.stack run
 
 test: .venv/.dev ## run the whole test suite (ARGS="tests/common -x" for a part)
-	.venv/bin/python -m pytest $(if $(ARGS),$(ARGS),-n auto --dist loadfile)
+	.venv/bin/python -m pytest $(if $(ARGS),$(ARGS),-n auto --dist loadfile --no-loadscope-reorder)
 
 lint: .venv/.dev ## check style, types, import contracts, dependencies, migrations and OpenAPI files
 	.venv/bin/ruff check .

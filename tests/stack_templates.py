@@ -1,8 +1,8 @@
-"""What every fresh stack makes for itself first, made once per test run and copied.
+"""What every stack that starts from nothing makes first, made once per test run and copied.
 
-`fill(var_dir)` puts into an empty `VAR_DIR` what `prepare_stack` leaves there on an empty database: PostgreSQL's data
-folder with every migration applied and, with `demo`, the demo vendor. All of that is made by the programs that make it
-in a real start; the start that follows does the same work again and finds it done. A start from nothing takes
+`fill(var_dir)` puts into an empty `VAR_DIR` PostgreSQL's data folder with every migration applied and, with `demo`, all
+that `prepare_stack` leaves there: the demo vendor and how to get in. The programs of a real start make it; the start
+that follows does the same again and finds it done. A test that is about a start from nothing takes
 `LiveStack(from_nothing=True)`.
 
 The templates of a run lie in one folder, which the process that began the run makes and removes. Its workers inherit
@@ -19,8 +19,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
 
 from licensing_site.embedded import EmbeddedPostgres, EmbeddedValkey
 from licensing_site.embedded.account import server_account
@@ -51,13 +49,13 @@ def remove_templates() -> None:
 
 
 def fill(var_dir: Path, *, demo: bool) -> None:
-    """Make an empty `VAR_DIR` one in which a stack was prepared before."""
+    """Put a database into a `VAR_DIR` that has none yet."""
     _copy(_template(demo=demo), var_dir)
 
 
 def _template(*, demo: bool) -> Path:
     folder = Path(os.environ[_FOLDER])
-    template = folder / ("demo" if demo else "plain")
+    template = folder / ("demo" if demo else "migrated")
     with _locked(folder / f"{template.name}.lock"):
         if not (template / _DONE).exists():
             remove_var_dir(template)  # whoever began it was cut short
@@ -77,7 +75,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _prepare(template: Path, *, demo: bool) -> None:
-    """Run `prepare_stack` against servers of the template's own, which are then ended in good order."""
+    """Migrate, or prepare it all, with servers of the template's own, which are then ended in good order."""
     sockets = socket_folder(template, server_account())
     postgres = EmbeddedPostgres(template, sockets=sockets)
     valkey = EmbeddedValkey(template, sockets=sockets)
@@ -85,7 +83,7 @@ def _prepare(template: Path, *, demo: bool) -> None:
         postgres.start()
         valkey.start()
         prepared = subprocess.run(
-            [sys.executable, BASE_DIR / "manage.py", "prepare_stack", *([] if demo else ["--no-demo"])],
+            [sys.executable, BASE_DIR / "manage.py", *(["prepare_stack"] if demo else ["migrate", "--verbosity=0"])],
             cwd=BASE_DIR,
             env={
                 **os.environ,
@@ -99,7 +97,7 @@ def _prepare(template: Path, *, demo: bool) -> None:
             check=False,
         )
         if prepared.returncode != 0:
-            pytest.fail(f"manage.py prepare_stack:\n{prepared.stdout}{prepared.stderr}", pytrace=False)
+            raise RuntimeError(f"the database was not prepared:\n{prepared.stdout}{prepared.stderr}")
     finally:
         valkey.stop()
         postgres.stop()

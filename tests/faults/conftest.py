@@ -13,11 +13,9 @@ from tests.stack_fixtures import ROUND, LiveStack
 @pytest.fixture(scope="session")
 def hurt_stack(django_db_blocker: Any) -> Iterator[LiveStack]:
     """A stack whose processes are killed and stopped; whoever does so waits until it is whole again."""
-    # A database that is silent for so long is given up, a killed worker's job is taken over, and beat sends what it sends
-    # in minutes: the defaults would make the tests wait for nothing.
-    stack = LiveStack(
-        DATABASE_TIMEOUT="3", PERMETER_JOB_LEASE_SECONDS="10", PERMETER_LONGEST_ROUND_SECONDS=ROUND
-    )
+    # After this a database that is silent is given up, a killed worker's job is taken over, and beat comes round again:
+    # the defaults would make the tests wait for nothing.
+    stack = LiveStack(DATABASE_TIMEOUT="3", PERMETER_JOB_LEASE_SECONDS="10", PERMETER_LONGEST_ROUND_SECONDS=ROUND)
     stack.django_blocker = django_db_blocker
     try:
         yield stack.start()
