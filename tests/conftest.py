@@ -32,7 +32,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         if "PYTEST_XDIST_WORKER" in os.environ:
             # The workers of a run migrate one database, and each makes its own from that.
             fill(stores.var_dir, demo=False)
-            settings.DATABASES["default"]["TEST"] = {"TEMPLATE": DATABASE}
+            settings.DATABASES["default"].setdefault("TEST", {})["TEMPLATE"] = DATABASE
         stores.start()
 
 
